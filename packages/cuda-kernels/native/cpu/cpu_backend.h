@@ -1,0 +1,112 @@
+// The CPU backend's class. Every file of this folder is compiled once per instruction set (see CMakeLists.txt), each
+// time with another D2V_ISA as the inner namespace, so plain loops become AVX2 or AVX-512 code without attributes and
+// `#ifdef __AVX2__` / `__AVX512F__` / `__ARM_NEON` select hand-written parts. Keep everything in this folder inside
+// `namespace d2v::D2V_ISA`, also helpers (or in an unnamed namespace inside it).
+//
+// Reductions that shall vectorise: `#pragma omp simd reduction(+ : s)`; the compiler may not reassociate elsewhere.
+#pragma once
+
+#include "../backend.h"
+#include "../parallel.h"
+#include "../storage.h"
+
+#ifndef D2V_ISA
+#define D2V_ISA isa_base
+#endif
+
+namespace d2v {
+namespace D2V_ISA {
+
+/// State of the GEMM library (primitive caches ...), defined in gemm.cc.
+struct GemmState;
+/// State of the convolutions, defined in conv.cc.
+struct ConvState;
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(Allocator& memory);
+  ~CpuBackend() override;
+
+  const std::string& name() const override;
+  Allocator& memory() override { return memory_; }
+  bool computesBf16() const override { return false; }
+  std::string isa() const override;
+  std::string gemmLibrary() const override;
+
+  void fill(void* dst, DType t, double value, int64_t n) override;
+  void cast(const void* src, DType from, void* dst, DType to, int64_t n) override;
+  void copyBytes(void* dst, const void* src, int64_t bytes) override;
+  void toHost(void* host, const void* src, int64_t bytes) override;
+  void fromHost(void* dst, const void* host, int64_t bytes) override;
+
+  void linear(const LinearArgs& a) override;
+  void linearGradInput(const LinearGradInputArgs& a) override;
+  void linearGradWeight(const LinearGradWeightArgs& a) override;
+  void matmul(const MatmulArgs& a) override;
+
+  void layerNorm(const LayerNormArgs& a) override;
+  void layerNormBackward(const LayerNormBackwardArgs& a) override;
+
+  void attention(const AttentionArgs& a) override;
+  void attentionBackward(const AttentionBackwardArgs& a) override;
+
+  void conv(const ConvShape& s, In x, In w, In bias, Out y) override;
+  void convGradInput(const ConvShape& s, In dy, In w, Out dx) override;
+  void convGradWeight(const ConvShape& s, In dy, In x, float* dw, float* db) override;
+
+  void patchify(const PatchShape& s, In images, Out tokens) override;
+  void unpatchify(const PatchShape& s, In tokens, Out images) override;
+  void gatherTokens(In x, const int32_t* ids, In prefix, Out y, int64_t b, int64_t t, int64_t rows, int64_t k,
+                    int64_t e, int64_t d) override;
+  void gatherTokensBackward(In dy, const int32_t* ids, Out dx, float* dPrefix, int64_t b, int64_t t, int64_t rows,
+                            int64_t k, int64_t e, int64_t d) override;
+  void restoreTokens(In x, const int32_t* restore, In noise, double std, const RngKey& key, Out y, int64_t rows,
+                     int64_t t, int64_t kept, int64_t extra, int64_t d) override;
+  void restoreTokensBackward(In dy, const int32_t* restore, Out dx, int64_t rows, int64_t t, int64_t kept,
+                             int64_t extra, int64_t d) override;
+  void repeatRows(In x, Out y, int64_t b, int64_t times, int64_t inner) override;
+  void repeatRowsBackward(In dy, Out dx, int64_t b, int64_t times, int64_t inner) override;
+  void copySlab(const void* src, void* dst, int64_t outer, int64_t srcDim, int64_t srcStart, int64_t dstDim,
+                int64_t dstStart, int64_t len, int64_t innerBytes) override;
+  void transpose(const void* x, void* y, size_t elementSize, int rank, const int64_t* shape, const int* perm) override;
+  void embedding(const int32_t* ids, In table, Out y, int64_t n, int64_t d) override;
+  void embeddingGrad(float* dTable, const int32_t* ids, In dy, int64_t n, int64_t v, int64_t d,
+                     int64_t padding) override;
+
+  void accumulateTarget(float* acc, In layer, int64_t b, int64_t t, int64_t d, int64_t skip, TargetNorm norm,
+                        double scale, double eps) override;
+  double maskedLoss(const MaskedLossArgs& a) override;
+  double featureStd(In x, const int64_t* index, int64_t n, int64_t d) override;
+  CrossEntropyResult crossEntropy(In logits, const int32_t* labels, Out dlogits, int64_t n, int64_t c,
+                                  double smoothing, int64_t ignore, double gradScale) override;
+
+  void unary(Unary op, In x, Out y, int64_t n) override;
+  void unaryBackward(Unary op, In dy, In x, In y, Out dx, int64_t n) override;
+  void binary(Binary op, In a, In b, Out y, int64_t outer, int64_t inner) override;
+  void scale(In x, double alpha, Out y, int64_t n) override;
+  void axpy(Out y, double alpha, In x, int64_t n) override;
+  void scaleRows(In x, const float* s, Out y, int64_t b, int64_t inner) override;
+  void sumTo(In x, Out y, int64_t outer, int64_t inner) override;
+  double sum(In x, int64_t n) override;
+  double sumSquares(In x, int64_t n) override;
+  void meanTokens(In x, Out y, int64_t b, int64_t t, int64_t d, int64_t skip) override;
+  void meanTokensBackward(In dy, Out dx, int64_t b, int64_t t, int64_t d, int64_t skip) override;
+  void softmax(In x, Out y, int64_t rows, int64_t d) override;
+  void softmaxBackward(In dy, In y, Out dx, int64_t rows, int64_t d) override;
+  void logSoftmax(In x, Out y, int64_t rows, int64_t d) override;
+
+  void normal(Out x, double mean, double std, const RngKey& key, int64_t n) override;
+  void uniform(Out x, double lo, double hi, const RngKey& key, int64_t n) override;
+  void dropout(In x, Out y, double p, const RngKey& key, int64_t n) override;
+
+  void adam(const AdamArgs& a) override;
+  void ema(float* teacher, const float* student, double decay, int64_t n) override;
+
+ private:
+  Allocator& memory_;
+  std::shared_ptr<GemmState> gemm_;  // made and used by gemm.cc only
+  std::shared_ptr<ConvState> conv_;  // made and used by conv.cc only
+};
+
+}  // namespace D2V_ISA
+}  // namespace d2v
