@@ -1,1 +1,4 @@
-export {};
+/** Public face of core: one line per folder, each folder decides in its own index what is public. */
+export * from './config/index.js';
+export * from './errors.js';
+export * from './modality/index.js';

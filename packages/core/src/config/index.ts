@@ -1,0 +1,19 @@
+export { z } from 'zod';
+export { portableConfig, readRunConfig, readRunModality, writeRunConfig } from './files.js';
+export { type Layer, objectLayer, type Plain, readYamlLayer, yamlLayer } from './layer.js';
+export { configToYaml, type PrintOptions } from './print.js';
+export { inputLayer, parseResolved, presetOf, type ResolveOptions, resolveConfig } from './resolve.js';
+export {
+  checkpointSchema,
+  commonSchema,
+  dataSchema,
+  evalSchema,
+  lrSchedulerSchema,
+  optimizationSchema,
+  optimizerSchema,
+  type RunConfig,
+  type RunConfigInput,
+  runConfigSchema,
+  stopSchema,
+} from './schema.js';
+export { didYouMean, nearest } from './suggest.js';
