@@ -1,0 +1,64 @@
+"""Step time of the PyTorch peer: mask + forward + backward + clip + Adam + EMA.
+
+    python3 bench_image.py --preset tiny|base [--compile] [--threads 2] [--updates N] [--warmup N]
+
+Prints one JSON line. With --serve it prints a line `ready` after the warm-up, then answers every line `N` on standard
+input with the JSON of N more updates, so that a caller can alternate between this and another implementation.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+
+import torch
+from data2vec_image import PRESETS, Trainer
+
+
+def measure(trainer: Trainer, images: torch.Tensor, updates: int) -> dict:
+    times = []
+    loss = 0.0
+    for _ in range(updates):
+        start = time.perf_counter()
+        loss = trainer.step(images)['loss'].item()
+        times.append(time.perf_counter() - start)
+    return {'seconds': times, 'median': statistics.median(times), 'loss': loss}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--preset', choices=sorted(PRESETS), default='tiny')
+    parser.add_argument('--compile', action='store_true')
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--updates', type=int, default=10)
+    parser.add_argument('--warmup', type=int, default=3)
+    parser.add_argument('--serve', action='store_true')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(1)
+    batch, cfg = PRESETS[args.preset]
+    images = torch.randn(batch, cfg.channels, cfg.image_size, cfg.image_size)
+    trainer = Trainer(cfg, compiled=args.compile)
+    measure(trainer, images, args.warmup)
+
+    def answer(updates: int) -> None:
+        about = {
+            'peer': 'pytorch', 'version': torch.__version__, 'compiled': args.compile, 'preset': args.preset,
+            'batch': batch, 'threads': torch.get_num_threads(),
+        }  # fmt: skip
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+        print(json.dumps({**about, **measure(trainer, images, updates), 'peak_rss': peak}), flush=True)
+
+    if not args.serve:
+        answer(args.updates)
+        return
+    print('ready', flush=True)
+    for line in sys.stdin:
+        answer(int(line))
+
+
+if __name__ == '__main__':
+    main()
