@@ -1,3 +1,4 @@
+export { dataCacheDir } from './cache-dir.js';
 export * from './contract.js';
 export { type DiscoveryOptions, discoverModalities, type PluginInfo } from './discovery.js';
 export {
