@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import type { RunConfig } from '../config/schema.js';
+import { StopRules, type StopState } from './stop-rules.js';
+
+const off: RunConfig['stop'] = {
+  max_seconds: 0,
+  loss_threshold: null,
+  loss_window: 3,
+  patience_updates: 0,
+  min_delta: 0.01,
+  collapse_guard_after: 5000,
+  max_nonfinite_updates: 10,
+};
+const rules = (over: Partial<typeof off>, state?: StopState) =>
+  new StopRules({ ...off, ...over }, 100, state);
+
+describe('StopRules', () => {
+  it('stops at max_update and not before', () => {
+    expect(rules({}).after(99, 1, 1e9)).toBeNull();
+    expect(rules({}).after(100, 1, 0)).toMatchObject({ reason: 'max_update' });
+  });
+
+  it('stops by the clock', () => {
+    expect(rules({ max_seconds: 60 }).after(1, 1, 59.9)).toBeNull();
+    expect(rules({ max_seconds: 60 }).after(1, 1, 60)).toMatchObject({ reason: 'max_seconds' });
+  });
+
+  it('compares the threshold with a smoothed loss, and says over how many updates', () => {
+    const some = rules({ loss_threshold: 0.5 });
+    expect(some.after(1, 0.1, 0)).toBeNull();
+    expect(some.after(2, 0.1, 0)).toBeNull();
+    expect(some.after(3, 2, 0)).toBeNull();
+    expect(some.after(4, 0.4, 0)).toBeNull();
+    expect(some.after(5, 0.2, 0)).toBeNull();
+    const stop = some.after(6, 0.9, 0);
+    expect(stop).toMatchObject({ reason: 'loss_threshold' });
+    expect(stop?.message).toMatch(/last 3 updates, 0\.5000/);
+  });
+
+  it('sees a plateau only when improvement stays below min_delta', () => {
+    const some = rules({ patience_updates: 5 });
+    let update = 0;
+    for (let loss = 10; loss > 5; loss *= 0.97) expect(some.after(++update, loss, 0)).toBeNull();
+    const stalled: number[] = [];
+    for (let i = 0; i < 12 && stalled.length === 0; i++) if (some.after(++update, 5, 0)) stalled.push(i);
+    expect(stalled[0]).toBeGreaterThanOrEqual(4);
+    expect(some.check(update, 0)).toMatchObject({ reason: 'plateau' });
+  });
+
+  it('ignores skipped updates', () => {
+    const some = rules({ loss_threshold: 1 });
+    for (let i = 1; i < 10; i++) expect(some.after(i, null, 0)).toBeNull();
+    expect(some.smoothedLoss).toBeUndefined();
+  });
+
+  it('continues from its saved state as if never interrupted', () => {
+    const config = { patience_updates: 4, loss_threshold: 0.01 };
+    const whole = rules(config);
+    let broken = rules(config);
+    for (let i = 1; i < 40; i++) {
+      const loss = 1 / Math.min(i, 12);
+      expect(broken.after(i, loss, 0)).toEqual(whole.after(i, loss, 0));
+      broken = rules(config, JSON.parse(JSON.stringify(broken.state())));
+    }
+  });
+});
