@@ -35,7 +35,9 @@ export function suggestKey(schema: z.ZodType, unknown: readonly string[]): strin
   // The right name in the wrong section, then a slip in the right section, then a slip anywhere.
   const same = keys.filter((key) => lastPart(key) === leaf);
   if (same.length > 0) return nearest(dotted, same) ?? same[0];
-  const siblings = Object.keys((parent ? objectShapeAt(schema, unknown.slice(0, -1)) : objectShape(schema)) ?? {});
+  const siblings = Object.keys(
+    (parent ? objectShapeAt(schema, unknown.slice(0, -1)) : objectShape(schema)) ?? {},
+  );
   const sibling = nearest(leaf, siblings);
   if (sibling !== undefined) return parent ? `${parent}.${sibling}` : sibling;
   const near = nearest(leaf, keys.map(lastPart));

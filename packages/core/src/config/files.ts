@@ -1,8 +1,8 @@
 /** The config of a run folder: written once, fully resolved, with no absolute path in it. */
 import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
-import { writeFileAtomic } from '../training/atomic-file.js';
 import type { Modality } from '../modality/contract.js';
+import { writeFileAtomic } from '../training/atomic-file.js';
 import { type Layer, readYamlLayer } from './layer.js';
 import { configToYaml } from './print.js';
 import { parseResolved } from './resolve.js';
@@ -27,7 +27,10 @@ function mapPaths(config: RunConfig, change: (path: string) => string | null): R
  * moved together with its data.
  */
 export async function writeRunConfig(runDir: string, modality: Modality, config: RunConfig): Promise<void> {
-  const stored = mapPaths(config, (path) => relative(resolve(runDir), resolve(path)).replaceAll('\\', '/') || '.');
+  const stored = mapPaths(
+    config,
+    (path) => relative(resolve(runDir), resolve(path)).replaceAll('\\', '/') || '.',
+  );
   const text = configToYaml(runConfigSchema(modality), stored);
   await writeFileAtomic(join(runDir, CONFIG_FILE), text);
 }

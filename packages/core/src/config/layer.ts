@@ -33,7 +33,12 @@ export function objectLayer(value: Plain, origin: string): Layer {
 export function yamlLayer(text: string, file: string): Layer {
   if (text.length > MAX_BYTES) throw new D2vError(`${file}: too large for a config (over 1 MiB)`);
   const lines = new LineCounter();
-  const doc = parseDocument(text, { lineCounter: lines, uniqueKeys: true, merge: false, prettyErrors: false });
+  const doc = parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    merge: false,
+    prettyErrors: false,
+  });
   const problem = doc.errors[0];
   if (problem) {
     throw new D2vError(`${file}:${lines.linePos(problem.pos[0]).line}: ${problem.message.split('\n')[0]}`);
@@ -75,7 +80,9 @@ function offsetOf(root: unknown, path: readonly PropertyKey[]): number | undefin
   let offset: number | undefined;
   for (const key of path) {
     if (isMap(node)) {
-      const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(key));
+      const pair = node.items.find(
+        (item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(key),
+      );
       if (!pair) return offset;
       offset = (pair.key as Node).range?.[0] ?? offset;
       node = pair.value;

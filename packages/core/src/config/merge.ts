@@ -11,7 +11,12 @@ export function mergePlain(under: Plain, over: Plain): Plain {
     const below = Object.hasOwn(under, key) ? under[key] : undefined;
     const merged = isPlain(value) ? mergePlain(isPlain(below) ? below : {}, value) : value;
     // Not `result[key] = ...`: a key named __proto__ would change the prototype.
-    Object.defineProperty(result, key, { value: merged, enumerable: true, configurable: true, writable: true });
+    Object.defineProperty(result, key, {
+      value: merged,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
   }
   return result;
 }
@@ -30,7 +35,12 @@ export function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
 export function nest(path: readonly string[], value: unknown): Plain {
   let result: unknown = value;
   for (const key of [...path].reverse()) {
-    result = Object.defineProperty({}, key, { value: result, enumerable: true, configurable: true, writable: true });
+    result = Object.defineProperty({}, key, {
+      value: result,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
   }
   return result as Plain;
 }

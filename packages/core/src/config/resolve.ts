@@ -42,12 +42,17 @@ export function presetOf(modality: Modality, name: string) {
 export function resolveConfig(options: ResolveOptions): RunConfig {
   const { modality } = options;
   const schema = runConfigSchema(modality);
-  const own: Layer[] = [...(options.layers ?? []), ...(options.set ?? []).map((text) => setLayer(schema, text))];
+  const own: Layer[] = [
+    ...(options.layers ?? []),
+    ...(options.set ?? []).map((text) => setLayer(schema, text)),
+  ];
   for (const layer of own) {
     const named = layer.value.modality;
     if (named !== undefined && named !== modality.name) {
       const shown = typeof named === 'string' ? `"${named}"` : JSON.stringify(named);
-      throw new D2vError(`${layer.where(['modality'])}: the config is for modality ${shown}, not "${modality.name}"`);
+      throw new D2vError(
+        `${layer.where(['modality'])}: the config is for modality ${shown}, not "${modality.name}"`,
+      );
     }
     checkKeys(schema, layer);
   }

@@ -24,7 +24,10 @@ export const commonSchema = z.strictObject({
     .default(1)
     .describe('everything random follows from it: initial weights, data order, masks, noise'),
   device: z.string().default('cpu').describe('cpu, cuda:0, or auto (first GPU, else cpu)'),
-  dtype: z.enum(['f32', 'bf16']).default('f32').describe('activations: f32 or bf16; weights and losses stay f32'),
+  dtype: z
+    .enum(['f32', 'bf16'])
+    .default('f32')
+    .describe('activations: f32 or bf16; weights and losses stay f32'),
   threads: count.default(0).describe('CPU threads of the kernels; 0 = all cores'),
   log_interval: positive.default(50).describe('updates between two lines of metrics'),
   tensorboard: z.boolean().default(true).describe('also write TensorBoard event files into the run folder'),
@@ -34,19 +37,33 @@ export const dataSchema = z.strictObject({
   path: z.string().nullable().default(null).describe('folder or file of samples; null = use dataset'),
   valid_path: z.string().nullable().default(null).describe('held-out samples; null = split off valid_share'),
   dataset: z.string().nullable().default(null).describe('a built-in dataset by name, used when path is null'),
-  valid_share: fraction.default(0.1).describe('share held out for evaluation if the data has no split of its own'),
+  valid_share: fraction
+    .default(0.1)
+    .describe('share held out for evaluation if the data has no split of its own'),
   limit: count.default(0).describe('use only so many training samples; 0 = all'),
   batch_size: positive.default(32).describe('samples per forward pass (before clone_batch repeats them)'),
-  num_workers: count.nullable().default(null).describe('loader threads; 0 = main thread, null = by the cores'),
+  num_workers: count
+    .nullable()
+    .default(null)
+    .describe('loader threads; 0 = main thread, null = by the cores'),
   prefetch: positive.default(4).describe('batches ready or in the making per worker'),
   drop_last: z
     .boolean()
     .default(false)
     .describe('drop the rest of an epoch; false = fill the batch from the next epoch'),
-  max_bad_share: fraction.default(0.01).describe('stop the run when more than this share of samples is damaged'),
+  max_bad_share: fraction
+    .default(0.01)
+    .describe('stop the run when more than this share of samples is damaged'),
   worker_timeout_seconds: z.number().gt(0).default(300).describe('a loader silent for so long is an error'),
-  cache_dir: z.string().nullable().default(null).describe('downloads and prepared data; null = the user cache folder'),
-  offline: z.boolean().default(false).describe('never use the network; data that is not cached is then an error'),
+  cache_dir: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('downloads and prepared data; null = the user cache folder'),
+  offline: z
+    .boolean()
+    .default(false)
+    .describe('never use the network; data that is not cached is then an error'),
 });
 
 export const optimizationSchema = z.strictObject({
@@ -69,7 +86,10 @@ const optimizerGroupSchema = z.strictObject({
 
 export const optimizerSchema = z.strictObject({
   name: z.enum(['adam']).default('adam').describe('adam, with decoupled weight decay'),
-  adam_betas: z.tuple([fraction, fraction]).default([0.9, 0.999]).describe('decay of first and second moment'),
+  adam_betas: z
+    .tuple([fraction, fraction])
+    .default([0.9, 0.999])
+    .describe('decay of first and second moment'),
   adam_eps: z.number().gt(0).default(1e-8).describe('added to sqrt(v) before bias correction'),
   weight_decay: z.number().min(0).default(0).describe('decoupled, scaled by lr'),
   weight_decay_on_all: z
@@ -85,9 +105,17 @@ export const lrSchedulerSchema = z.strictObject({
     .default('cosine')
     .describe('shape after warm-up: cosine, tri_stage, polynomial or constant'),
   warmup_updates: count.default(0).describe('updates of linear warm-up (tri_stage: see warmup_steps)'),
-  warmup_init_lr: z.number().min(0).nullable().default(null).describe('lr of the first update; null = min_lr'),
+  warmup_init_lr: z
+    .number()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe('lr of the first update; null = min_lr'),
   min_lr: z.number().min(0).default(0).describe('cosine: lr at the end'),
-  lr_period_updates: positive.nullable().default(null).describe('cosine: length of a period; null = to max_update'),
+  lr_period_updates: positive
+    .nullable()
+    .default(null)
+    .describe('cosine: length of a period; null = to max_update'),
   t_mult: z.number().min(1).default(1).describe('cosine: each period is so many times the last'),
   lr_shrink: fraction.default(0.1).describe('cosine: lr of a period as a share of the last'),
   phase_ratio: z
@@ -108,7 +136,10 @@ export const lrSchedulerSchema = z.strictObject({
 export const checkpointSchema = z.strictObject({
   save_interval_updates: count.default(1000).describe('updates between checkpoints; 0 = only at the end'),
   keep_interval_updates: positive.default(3).describe('checkpoints kept, besides the best one'),
-  best_checkpoint_metric: z.string().default('loss').describe('what chooses the best: loss, or e.g. eval_knn_top1'),
+  best_checkpoint_metric: z
+    .string()
+    .default('loss')
+    .describe('what chooses the best: loss, or e.g. eval_knn_top1'),
   maximize_best_checkpoint_metric: z
     .boolean()
     .nullable()
@@ -117,11 +148,27 @@ export const checkpointSchema = z.strictObject({
 });
 
 export const stopSchema = z.strictObject({
-  max_seconds: z.number().gt(0).nullable().default(null).describe('wall time of the run, over resumes; null = off'),
-  loss_threshold: z.number().nullable().default(null).describe('stop when the mean loss is at or below; null = off'),
+  max_seconds: z
+    .number()
+    .gt(0)
+    .nullable()
+    .default(null)
+    .describe('wall time of the run, over resumes; null = off'),
+  loss_threshold: z
+    .number()
+    .nullable()
+    .default(null)
+    .describe('stop when the mean loss is at or below; null = off'),
   loss_window: positive.default(50).describe('updates that the mean loss of these rules is taken over'),
-  plateau_patience: positive.nullable().default(null).describe('stop after so many updates without progress; null = off'),
-  plateau_min_delta: z.number().min(0).default(0.001).describe('smallest relative fall of the loss that is progress'),
+  plateau_patience: positive
+    .nullable()
+    .default(null)
+    .describe('stop after so many updates without progress; null = off'),
+  plateau_min_delta: z
+    .number()
+    .min(0)
+    .default(0.001)
+    .describe('smallest relative fall of the loss that is progress'),
   max_nonfinite: positive.default(10).describe('stop after so many updates in a row with a NaN or infinity'),
   collapse_after: count
     .default(5000)
@@ -129,7 +176,10 @@ export const stopSchema = z.strictObject({
 });
 
 export const evalSchema = z.strictObject({
-  interval_updates: positive.nullable().default(null).describe('evaluate every so many updates; null = never'),
+  interval_updates: positive
+    .nullable()
+    .default(null)
+    .describe('evaluate every so many updates; null = never'),
   report: z
     .boolean()
     .nullable()
@@ -153,7 +203,11 @@ const modelSection = modelConfigSchema;
 
 const header = {
   modality: z.string().min(1).describe('name of an installed modality plugin'),
-  preset: z.string().nullable().default(null).describe('the starting point that these settings were laid over'),
+  preset: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('the starting point that these settings were laid over'),
 };
 
 /** The sections that no modality changes. */

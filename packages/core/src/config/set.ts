@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { D2vError } from '../errors.js';
 import { unknownKeyMessage } from './check.js';
 import { expected, objectShape, schemaAt } from './introspect.js';
-import { type Layer, type Plain, objectLayer } from './layer.js';
+import { type Layer, objectLayer, type Plain } from './layer.js';
 import { nest } from './merge.js';
 
 /**
@@ -20,7 +20,8 @@ export function setLayer(schema: z.ZodType, assignment: string): Layer {
   const text = assignment.slice(at + 1).trim();
   const path = key.split('.');
   const leaf = schemaAt(schema, path);
-  if (!leaf || path.includes('__proto__')) throw new D2vError(`--set ${key}: ${unknownKeyMessage(schema, path)}`);
+  if (!leaf || path.includes('__proto__'))
+    throw new D2vError(`--set ${key}: ${unknownKeyMessage(schema, path)}`);
   return objectLayer(nest(path, readValue(leaf, text, key)) as Plain, `--set ${key}`);
 }
 

@@ -9,7 +9,8 @@ export function editDistance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const cost = a[i - 1] === b[j - 1] ? 0 : 1;
       let best = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + cost);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, before[j - 2]! + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        best = Math.min(best, before[j - 2]! + 1);
       row.push(best);
     }
     before = last;
@@ -28,7 +29,8 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
     const other = plain(candidate);
     let score = editDistance(wanted, other);
     // A name that was cut short or grew a suffix (knn, knn_k) is nearer than its length difference says.
-    if (score > 1 && wanted.length >= 3 && (other.startsWith(wanted) || wanted.startsWith(other))) score = Math.min(score, 1.25);
+    if (score > 1 && wanted.length >= 3 && (other.startsWith(wanted) || wanted.startsWith(other)))
+      score = Math.min(score, 1.25);
     if (score < bestScore) {
       best = candidate;
       bestScore = score;

@@ -108,7 +108,12 @@ export function* ancestors(dir: string): Generator<string> {
 async function candidates(dir: string): Promise<string[]> {
   const pkg = await readPackage(dir);
   const modules = join(dir, 'node_modules');
-  const dependencies = ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies'].flatMap((key) => {
+  const dependencies = [
+    'dependencies',
+    'devDependencies',
+    'optionalDependencies',
+    'peerDependencies',
+  ].flatMap((key) => {
     const block = pkg?.[key];
     return typeof block === 'object' && block !== null ? Object.keys(block) : [];
   });
@@ -137,7 +142,10 @@ const list = async (dir: string): Promise<string[]> => (await readdir(dir).catch
 
 /** Package folders of an npm, yarn or pnpm workspace whose root this is. */
 async function workspaceMembers(dir: string, pkg: PackageJson | undefined): Promise<string[]> {
-  const patterns = [...strings(pkg?.workspaces), ...strings((pkg?.workspaces as { packages?: unknown })?.packages)];
+  const patterns = [
+    ...strings(pkg?.workspaces),
+    ...strings((pkg?.workspaces as { packages?: unknown })?.packages),
+  ];
   try {
     const text = await readFile(join(dir, 'pnpm-workspace.yaml'), 'utf8');
     patterns.push(...strings((parse(text) as { packages?: unknown } | null)?.packages));

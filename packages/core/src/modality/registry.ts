@@ -51,11 +51,15 @@ export async function importModality(url: string, label = url): Promise<Modality
     module = (await import(url)) as Record<string, unknown>;
   } catch (error) {
     const [reason] = String((error as Error)?.message ?? error).split('\n');
-    throw new D2vError(`plugin ${label} cannot be loaded: ${reason} (build or reinstall it)`, { cause: error });
+    throw new D2vError(`plugin ${label} cannot be loaded: ${reason} (build or reinstall it)`, {
+      cause: error,
+    });
   }
   const modality = isModality(module.default) ? module.default : Object.values(module).find(isModality);
   if (!modality) {
-    throw new D2vError(`plugin ${label} exports no modality: its default export must be defineModality({...})`);
+    throw new D2vError(
+      `plugin ${label} exports no modality: its default export must be defineModality({...})`,
+    );
   }
   checkApi(modality.api, `plugin ${label}`);
   return modality;
@@ -123,7 +127,8 @@ async function locatePlugin(spec: string, options: DiscoveryOptions): Promise<Lo
   const stats = await stat(path).catch(() => undefined);
   if (stats?.isFile()) return { entry: path, label: spec };
   if (stats?.isDirectory()) return inFolder(path, spec);
-  if (spec.startsWith('.') || isAbsolute(spec)) throw new D2vError(`--plugin ${spec}: no such file or folder`);
+  if (spec.startsWith('.') || isAbsolute(spec))
+    throw new D2vError(`--plugin ${spec}: no such file or folder`);
   for (const start of startingFolders(options)) {
     for (const dir of ancestors(start)) {
       const folder = join(dir, 'node_modules', spec);
@@ -149,7 +154,8 @@ async function inFolder(dir: string, spec: string): Promise<Located> {
 /** The file that `import 'package'` would load. */
 async function entryOf(dir: string): Promise<string> {
   const pkg: PackageJson = (await readPackage(dir)) ?? {};
-  const target = conditional(mainExport(pkg.exports)) ?? (typeof pkg.main === 'string' ? pkg.main : './index.js');
+  const target =
+    conditional(mainExport(pkg.exports)) ?? (typeof pkg.main === 'string' ? pkg.main : './index.js');
   const entry = resolve(dir, target);
   const inside = relative(dir, entry);
   const label = pkg.name ?? dir;
@@ -164,7 +170,8 @@ async function entryOf(dir: string): Promise<string> {
 
 /** The `.` entry of an `exports` field. */
 function mainExport(exports: unknown): unknown {
-  if (typeof exports === 'object' && exports !== null && !Array.isArray(exports) && '.' in exports) return exports['.'];
+  if (typeof exports === 'object' && exports !== null && !Array.isArray(exports) && '.' in exports)
+    return exports['.'];
   return exports;
 }
 
