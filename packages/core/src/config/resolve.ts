@@ -1,6 +1,6 @@
 /** Putting a run config together from a preset, files, flags and TypeScript. */
 import { D2vError } from '../errors.js';
-import type { Modality } from '../modality/contract.js';
+import type { DeepPartial, Modality } from '../modality/contract.js';
 import { checkKeys, issueMessage } from './check.js';
 import { type Layer, objectLayer, type Plain } from './layer.js';
 import { mergePlain, valueAt } from './merge.js';
@@ -35,7 +35,7 @@ export function presetOf(modality: Modality, name: string) {
 }
 
 /**
- * The full, checked config: schema defaults, below the preset, below the layers, below `set`.
+ * The full, checked config: schema defaults, below what the modality suggests, the preset, the layers and `set`.
  * Values that follow others if not given (schedule lengths, seeds) are filled in.
  * @throws D2vError naming key, origin (file and line, or flag) and remedy
  */
@@ -64,9 +64,17 @@ export function resolveConfig(options: ResolveOptions): RunConfig {
     `preset "${name}" of modality ${modality.name}`,
   );
   checkKeys(schema, preset);
-  const base = objectLayer({}, 'options');
+  const base = suggestedLayer(modality, [preset, ...own]);
+  checkKeys(schema, base);
   const top = objectLayer({ modality: modality.name, preset: name }, 'options');
   return parseLayers(modality, [base, preset, ...own, top]);
+}
+
+/** What the modality makes of the settings so far; below all of them. */
+function suggestedLayer(modality: Modality, layers: readonly Layer[]): Layer {
+  const settings = layers.reduce<Plain>((under, layer) => mergePlain(under, layer.value), {});
+  const suggested = modality.suggest?.(settings as DeepPartial<RunConfigInput>) ?? {};
+  return objectLayer(suggested as Plain, `what modality ${modality.name} suggests`);
 }
 
 /** Reads back a config that was resolved before (a run folder, a checkpoint): all keys are there, no preset below. */

@@ -97,10 +97,12 @@ export interface OpenDataOptions {
 }
 
 /** What `preview` gets: samples and the features of their tokens, for a picture that a person can judge. */
-export interface PreviewArgs {
+export interface PreviewArgs<D = unknown> {
   samples: Sample[];
   /** Token features of each sample, f32 [tokens, width], extra tokens dropped. */
   features: HostTensor[];
+  /** The `data` section, to undo what was done to the samples. */
+  data: D & DataConfig;
 }
 
 /** Optional parts of the conformance suite that a modality takes part in. */
@@ -141,10 +143,15 @@ export interface Modality<C = any, D = any> {
   collate(samples: Sample[], data: D & DataConfig): Batch;
   /** Built-in datasets by name (`data.dataset`). */
   datasets: Record<string, DatasetInfo>;
+  /**
+   * Settings that follow from other settings: a dataset's own augmentation, the input size of the model. Gets preset
+   * and user settings merged but unchecked; what it returns lies above the schemas' defaults and below both of them.
+   */
+  suggest?(settings: DeepPartial<RunConfigInput>): DeepPartial<RunConfigInput>;
   /** What a naive user would compare with, e.g. raw pixels. */
   baseline?: { name: string; features(sample: Sample): Float32Array };
   /** A PNG with inputs beside a picture of their token features. */
-  preview?(args: PreviewArgs): Promise<Uint8Array>;
+  preview?(args: PreviewArgs<D>): Promise<Uint8Array>;
   /** Fine-tuning heads by task name. */
   tasks?: Record<string, unknown>;
 }
