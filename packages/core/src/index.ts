@@ -2,3 +2,6 @@
 export * from './config/index.js';
 export * from './errors.js';
 export * from './modality/index.js';
+export * from './nn/index.js';
+export * from './random.js';
+export * from './tensor/index.js';

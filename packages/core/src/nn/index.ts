@@ -1,0 +1,13 @@
+export * from './arena.js';
+export { Attention, type AttentionLayerOptions, type AttentionMask, CrossAttention } from './attention.js';
+export { type BlockOptions, type BlockOutput, EncDecBlock, TransformerBlock } from './block.js';
+export type { ForwardContext } from './context.js';
+export { Conv1d, Conv2d, type ConvLayerOptions } from './conv.js';
+export { Dropout, DropPath } from './dropout.js';
+export { Embedding } from './embedding.js';
+export type { Init } from './init.js';
+export * as init from './init.js';
+export { Linear, type LinearInit, type LinearOptions } from './linear.js';
+export { Mlp } from './mlp.js';
+export { cloneModule, Module, ModuleDict, ModuleList, type StateValue } from './module.js';
+export { LayerNorm } from './norm.js';

@@ -1,0 +1,133 @@
+import * as k from '@d2v/cuda-kernels';
+import { D2vError } from '../errors.js';
+import type { ParameterArena, Range } from '../nn/arena.js';
+
+/** Settings of one parameter group; what is missing is the optimizer's own. */
+export interface GroupOptions {
+  /** Factor on the learning rate of the schedule. Default 1. */
+  lrScale?: number;
+  betas?: readonly [number, number];
+  eps?: number;
+  weightDecay?: number;
+}
+
+export interface AdamOptions {
+  betas?: readonly [number, number];
+  eps?: number;
+  /** Decoupled: p -= lr * weightDecay * p before the step, on the arena's decaying ranges. */
+  weightDecay?: number;
+  /** By the arena's group name. */
+  groups?: Record<string, GroupOptions>;
+}
+
+export interface StepOptions {
+  lr: number;
+  /** Learning rates of groups that don't follow `lr` (times their `lrScale`). */
+  groupLr?: Record<string, number>;
+  /** Factor on the summed gradients: 1 / sample size. Default 1. */
+  gradScale?: number;
+  /** Largest global norm of the scaled gradients; 0: no clipping. */
+  clipNorm?: number;
+  /** Also moves the teacher: teacher = decay * teacher + (1 - decay) * weights, in the same pass. 1: left alone. */
+  emaDecay?: number;
+  /** Only these groups take part (the others keep their state, gradient and step count). Default: all. */
+  only?: ReadonlySet<string>;
+}
+
+export interface StepResult {
+  /** Global norm of the scaled gradients before clipping. */
+  gradNorm: number;
+  /** What clipping multiplied them by. */
+  clipFactor: number;
+  /** False when the norm was not finite: then nothing but the gradients (zeroed) has changed. */
+  applied: boolean;
+}
+
+/**
+ * Adam with decoupled weight decay, as fairseq computes it: eps is added to sqrt(v) before the bias correction. Runs on
+ * the flat buffers of an arena; clipping, zeroing the gradients and the teacher's average are part of the same pass.
+ */
+export class Adam {
+  private readonly steps = new Map<string, number>();
+
+  constructor(
+    readonly arena: ParameterArena,
+    readonly options: AdamOptions = {},
+  ) {
+    const known = new Set(arena.ranges.map((r) => r.group));
+    for (const name of Object.keys(options.groups ?? {})) {
+      if (!known.has(name)) {
+        throw new D2vError(
+          `optimizer.groups: no parameter is in group '${name}'; there are ${[...known].join(', ')}.`,
+        );
+      }
+    }
+    for (const group of known) this.steps.set(group, 0);
+    arena.buffer('m');
+    arena.buffer('v');
+  }
+
+  /** How many steps each group has taken (for checkpoints; the moments are the arena's `m` and `v`). */
+  stepCounts(): Record<string, number> {
+    return Object.fromEntries(this.steps);
+  }
+
+  /** Restores what `stepCounts` gave. */
+  loadStepCounts(counts: Record<string, number>): void {
+    for (const group of this.steps.keys()) this.steps.set(group, counts[group] ?? 0);
+  }
+
+  /** One update from the gradients in the arena, which are zero afterwards. */
+  step(options: StepOptions): StepResult {
+    const { arena } = this;
+    const { gradScale = 1, clipNorm = 0, only } = options;
+    const gradNorm = arena.gradNorm() * gradScale;
+    if (!Number.isFinite(gradNorm)) {
+      arena.zeroGrad();
+      return { gradNorm, clipFactor: 1, applied: false };
+    }
+    const clipFactor = clipNorm > 0 ? Math.min(1, clipNorm / (gradNorm + 1e-6)) : 1;
+    for (const [group, count] of this.steps) {
+      if (!only || only.has(group)) this.steps.set(group, count + 1);
+    }
+    for (const range of arena.ranges) {
+      if (!only || only.has(range.group)) this.update(range, options, gradScale * clipFactor);
+      else this.average(range, options.emaDecay);
+    }
+    arena.refresh();
+    return { gradNorm, clipFactor, applied: true };
+  }
+
+  /** The teacher's average alone, for a group that takes no step. */
+  private average(range: Range, emaDecay: number | undefined): void {
+    const { arena } = this;
+    if (!range.averaged || emaDecay === undefined || emaDecay >= 1 || !arena.has('teacher')) return;
+    k.scope(() => {
+      const cut = (which: 'weights' | 'teacher') => arena.buffer(which).view(range.start, [range.length]);
+      k.ema_(cut('teacher'), cut('weights'), emaDecay);
+    });
+  }
+
+  private update(range: Range, options: StepOptions, gradScale: number): void {
+    const { arena } = this;
+    const own = this.options.groups?.[range.group] ?? {};
+    const [beta1, beta2] = own.betas ?? this.options.betas ?? [0.9, 0.98];
+    const { emaDecay } = options;
+    k.scope(() => {
+      const cut = (which: 'weights' | 'grads' | 'm' | 'v' | 'teacher') =>
+        arena.buffer(which).view(range.start, [range.length]);
+      const averages = range.averaged && emaDecay !== undefined && arena.has('teacher');
+      k.adam_(cut('weights'), cut('grads'), cut('m'), cut('v'), {
+        lr: (options.groupLr?.[range.group] ?? options.lr) * (own.lrScale ?? 1),
+        beta1,
+        beta2,
+        eps: own.eps ?? this.options.eps ?? 1e-8,
+        weightDecay: range.decay ? (own.weightDecay ?? this.options.weightDecay ?? 0) : 0,
+        step: this.steps.get(range.group)!,
+        gradScale,
+        zeroGrad: true,
+        ...(averages && { teacher: cut('teacher'), emaDecay }),
+      });
+    });
+  }
+}
