@@ -4,6 +4,8 @@
  */
 export class D2vError extends Error {
   override readonly name: string = 'D2vError';
+  /** Tells the CLI, which may have another copy of this class, that the message is meant for the user. */
+  readonly userFacing = true;
 }
 
 /** A sample that cannot be used (damaged, truncated, unsupported). Loaders skip, count and list it. */

@@ -1,0 +1,106 @@
+/** Quality of frozen features, measured with labels: for the trainer's evaluations, `d2v eval` and the end report. */
+import type { RunConfig } from '../config/schema.js';
+import type { Data2Vec } from '../data2vec/index.js';
+import { D2vError } from '../errors.js';
+import { dataCacheDir } from '../modality/cache-dir.js';
+import type { DataSource, Modality } from '../modality/contract.js';
+import { networkExtractor } from './extractors.js';
+import type { Accuracy } from './features.js';
+import { knn } from './knn.js';
+import { type FeatureExtractor, LabelledSet } from './labelled-set.js';
+import { type LinearProbeResult, linearProbe } from './linear-probe.js';
+
+/** The two labelled parts that an evaluation needs. */
+export interface EvaluationData {
+  train: LabelledSet;
+  valid: LabelledSet;
+  close(): Promise<void>;
+}
+
+export interface OpenEvaluationOptions {
+  /** Open these instead of the config's data. */
+  open?: (split: 'train' | 'valid') => Promise<DataSource>;
+  log?(message: string): void;
+  onBad?(file: string, reason: string): void;
+}
+
+/** Scores of one kind of features. */
+export interface EvaluationRow {
+  name: string;
+  knn?: Accuracy;
+  linear?: LinearProbeResult;
+}
+
+/** Opens the training part and the held-out part of a run's data, and chooses the samples that are used. */
+export async function openEvaluationData(
+  modality: Modality,
+  config: RunConfig,
+  options: OpenEvaluationOptions = {},
+): Promise<EvaluationData> {
+  const { data, common } = config;
+  const opened: DataSource[] = [];
+  const open = async (split: 'train' | 'valid') => {
+    const cacheDir = dataCacheDir(data.cache_dir);
+    const log = options.log ?? (() => {});
+    const source = options.open
+      ? await options.open(split)
+      : await modality.openData(data, { split, cacheDir, log, offline: data.offline });
+    opened.push(source);
+    if (source.length === 0) throw new D2vError(`the ${split} part of ${source.name} is empty`);
+    return new LabelledSet(source, modality, data, {
+      limit: split === 'train' ? config.eval.train_samples : config.eval.valid_samples,
+      seed: common.seed,
+      batchSize: config.eval.batch_size ?? data.batch_size,
+      onBad: options.onBad,
+    });
+  };
+  const close = async () => {
+    for (const source of opened) await source.close?.();
+  };
+  try {
+    return { train: await open('train'), valid: await open('valid'), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Scores several kinds of features on the same samples. */
+export async function evaluateFeatures(
+  extractors: readonly FeatureExtractor[],
+  data: Pick<EvaluationData, 'train' | 'valid'>,
+  config: Pick<RunConfig['eval'], 'knn' | 'linear' | 'k'>,
+  device = 'cpu',
+): Promise<EvaluationRow[]> {
+  const train = await data.train.features(extractors);
+  const valid = await data.valid.features(extractors);
+  return extractors.map(({ name }, i) => {
+    const row: EvaluationRow = { name };
+    const [x, y] = [train.features[i]!, valid.features[i]!];
+    if (config.knn) row.knn = knn(x, train.labels, y, valid.labels, { k: config.k, device });
+    if (config.linear) row.linear = linearProbe(x, train.labels, y, valid.labels, { device });
+    return row;
+  });
+}
+
+/**
+ * Scores a model's features, for the evaluations during training.
+ * @returns metrics `eval_knn_top1`, `eval_knn_top5`, `eval_linear_top1`, `eval_linear_top5`: those that are switched on
+ */
+export async function evaluateModel(
+  model: Data2Vec,
+  modality: Modality,
+  config: RunConfig,
+  data: Pick<EvaluationData, 'train' | 'valid'>,
+): Promise<Record<string, number>> {
+  const extractor = networkExtractor('model', model, modality.name, config.eval);
+  const [row] = await evaluateFeatures([extractor], data, config.eval);
+  const metrics: Record<string, number> = {};
+  for (const method of ['knn', 'linear'] as const) {
+    const accuracy = row![method];
+    if (!accuracy) continue;
+    metrics[`eval_${method}_top1`] = accuracy.top1;
+    metrics[`eval_${method}_top5`] = accuracy.top5;
+  }
+  return metrics;
+}

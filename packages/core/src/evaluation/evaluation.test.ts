@@ -1,0 +1,197 @@
+import { describe, expect, it } from 'vitest';
+import type { DataSource, Sample } from '../modality/contract.js';
+import { Philox } from '../random.js';
+import { type FeatureMatrix, hits } from './features.js';
+import { knn } from './knn.js';
+import { LabelledSet } from './labelled-set.js';
+import { linearProbe } from './linear-probe.js';
+import { reportTable } from './report.js';
+import { formatTable } from './table.js';
+
+/** Gaussian blobs: class c has mean `distance` along axis c. */
+function blobs(rows: number, dim: number, classes: number, distance: number, seed: number) {
+  const rng = new Philox(seed).fork('blobs');
+  const data = new Float32Array(rows * dim);
+  const labels = new Int32Array(rows);
+  for (let i = 0; i < rows; i++) {
+    labels[i] = i % classes;
+    for (let j = 0; j < dim; j++) data[i * dim + j] = rng.normal() + (j === labels[i] ? distance : 0);
+  }
+  return { x: { data, shape: [rows, dim] } satisfies FeatureMatrix, y: labels };
+}
+
+/** The definition, in plain loops. */
+function knnByDefinition(
+  train: FeatureMatrix,
+  ty: Int32Array,
+  test: FeatureMatrix,
+  sy: Int32Array,
+  k: number,
+) {
+  const dim = train.shape[1]!;
+  const row = (m: FeatureMatrix, i: number) => m.data.subarray(i * dim, (i + 1) * dim);
+  const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
+  let top1 = 0;
+  for (let q = 0; q < sy.length; q++) {
+    const a = row(test, q);
+    const all = Array.from(ty, (label, i) => {
+      const b = row(train, i);
+      return { label, similarity: dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)) };
+    });
+    all.sort((m, n) => n.similarity - m.similarity);
+    const votes = new Map<number, number>();
+    for (const { label, similarity } of all.slice(0, k)) {
+      votes.set(label, (votes.get(label) ?? 0) + Math.exp(similarity / 0.07));
+    }
+    if ([...votes].sort((m, n) => n[1] - m[1])[0]![0] === sy[q]) top1++;
+  }
+  return top1 / sy.length;
+}
+
+describe('knn', () => {
+  it('agrees with its definition', () => {
+    const train = blobs(300, 12, 7, 2, 1);
+    const test = blobs(100, 12, 7, 2, 2);
+    const result = knn(train.x, train.y, test.x, test.y, { k: 20 });
+    expect(result.top1).toBe(knnByDefinition(train.x, train.y, test.x, test.y, 20));
+    expect(result.top5).toBeGreaterThan(result.top1);
+    expect(result.top1).toBeGreaterThan(0.5);
+  });
+
+  it('works with fewer training samples than neighbours and with one class', () => {
+    const train = blobs(3, 4, 1, 1, 1);
+    expect(knn(train.x, train.y, train.x, train.y)).toEqual({ top1: 1, top5: 1 });
+  });
+
+  it('refuses what makes no sense', () => {
+    const { x, y } = blobs(10, 4, 2, 1, 1);
+    expect(() => knn(x, y.subarray(1), x, y)).toThrow('10 feature rows but 9 labels');
+    expect(() => knn(x, y, { data: new Float32Array(0), shape: [0, 4] }, new Int32Array(0))).toThrow(
+      'no labelled',
+    );
+    const bad = { ...x, data: Float32Array.from(x.data) };
+    bad.data[3] = Number.NaN;
+    expect(() => knn(bad, y, x, y)).toThrow('NaN');
+    expect(() =>
+      knn(
+        x,
+        Int32Array.from(y, () => -1),
+        x,
+        y,
+      ),
+    ).toThrow('without label');
+  });
+});
+
+describe('linearProbe', () => {
+  it('separates what is separable and says how strongly it regularised', () => {
+    const train = blobs(500, 16, 10, 5, 1);
+    const test = blobs(300, 16, 10, 5, 2);
+    const result = linearProbe(train.x, train.y, test.x, test.y);
+    expect(result.top1).toBeGreaterThan(0.97);
+    expect(result.top5).toBeGreaterThanOrEqual(result.top1);
+    expect(result.selection).toBeGreaterThan(0.95);
+    expect(result).toEqual(linearProbe(train.x, train.y, test.x, test.y));
+  });
+
+  it('finds the optimum: the gradient vanishes', () => {
+    // Two classes, one feature: the optimum of a 1-D logistic regression can be found by bisection.
+    const x = {
+      data: Float32Array.from({ length: 200 }, (_, i) => (i % 2 ? 1 : -1) + ((i * 37) % 11) / 3),
+      shape: [200, 1],
+    };
+    const y = Int32Array.from({ length: 200 }, (_, i) => i % 2);
+    const result = linearProbe(x, y, x, y, { strengths: [0.01] });
+    expect(result.strength).toBe(0.01);
+    expect(result.top1).toBeGreaterThan(0.6);
+  });
+
+  it('chooses strong regularisation for pure noise', () => {
+    const noise = blobs(200, 64, 2, 0, 3);
+    const weak = linearProbe(noise.x, noise.y, noise.x, noise.y, { strengths: [1e-5] });
+    expect(weak.top1).toBeGreaterThan(0.8);
+    const column = { data: new Float32Array(200), shape: [200, 1] };
+    expect(linearProbe(column, noise.y, column, noise.y).top1).toBeCloseTo(0.5, 1);
+  });
+
+  it('takes seconds for 10 000 samples of width 384', { timeout: 60_000 }, () => {
+    const train = blobs(10_000, 384, 10, 1, 1);
+    const test = blobs(1000, 384, 10, 1, 2);
+    const start = performance.now();
+    const result = linearProbe(train.x, train.y, test.x, test.y);
+    const seconds = (performance.now() - start) / 1000;
+    expect(result.top1).toBeGreaterThan(0.3);
+    expect(seconds).toBeLessThan(30);
+    console.log(`linear probe, 10000 x 384: ${seconds.toFixed(1)} s, strength ${result.strength}`);
+  });
+});
+
+describe('hits', () => {
+  it('ranks ties by index and never takes what was not guessed', () => {
+    const none = Number.NEGATIVE_INFINITY;
+    expect(hits([1, 1, 0], 0)).toEqual({ top1: true, top5: true });
+    expect(hits([1, 1, 0], 1)).toEqual({ top1: false, top5: true });
+    expect(hits([1, none], 1)).toEqual({ top1: false, top5: false });
+    expect(hits([6, 5, 4, 3, 2, 1], 5)).toEqual({ top1: false, top5: false });
+  });
+});
+
+describe('LabelledSet', () => {
+  const source: DataSource = {
+    length: 50,
+    name: 'numbers',
+    async get(index): Promise<Sample> {
+      if (index === 7)
+        throw Object.assign(new Error('x'), { name: 'BadSampleError', file: '7.png', reason: 'torn' });
+      return {
+        tensors: { source: { data: new Float32Array([index]), shape: [1] } },
+        label: index % 10 === 9 ? -1 : index % 2,
+        id: index,
+      };
+    },
+    describe: (index) => `${index}`,
+  };
+  const collate = (samples: Sample[]) => ({
+    size: samples.length,
+    tensors: {},
+    ids: samples.map((s) => s.id),
+  });
+  const extractor = {
+    name: 'id',
+    extract: (_: unknown, samples: readonly Sample[]) => Float32Array.from(samples, (s) => s.id),
+  };
+
+  it('chooses the same samples every time, leaves out damaged and unlabelled ones', async () => {
+    const bad: string[] = [];
+    const options = {
+      limit: 50,
+      seed: 1,
+      batchSize: 8,
+      onBad: (file: string, reason: string) => bad.push(`${file} ${reason}`),
+    };
+    const set = new LabelledSet(source, { collate } as never, {} as never, options);
+    const first = await set.features([extractor]);
+    expect(first.labels).toHaveLength(44);
+    expect([...first.features[0]!.data].sort((a, b) => a - b)).not.toContain(9);
+    expect(await set.features([extractor])).toEqual(first);
+    expect(bad).toEqual(['7.png torn']);
+    let all = 0;
+    for await (const samples of set.batches(false)) all += samples.length;
+    expect(all).toBe(49);
+    const few = new LabelledSet(source, { collate } as never, {} as never, { ...options, limit: 10 });
+    const ids = (await few.features([extractor])).features[0]!.data;
+    expect([...ids]).toEqual([...first.features[0]!.data.slice(0, ids.length)]);
+  });
+});
+
+describe('tables', () => {
+  it('align', () => {
+    expect(formatTable([['a', 'b'], ['long', '1'], ['x']])).toBe('a     b\n----  -\nlong  1\nx');
+  });
+  it('show only the methods that were run', () => {
+    const text = reportTable([{ name: 'pretrained', knn: { top1: 0.8934, top5: 1 } }]);
+    expect(text).toContain('kNN top-1');
+    expect(text).not.toContain('linear');
+    expect(text).toContain('89.3 %');
+  });
+});
