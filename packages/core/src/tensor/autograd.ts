@@ -7,7 +7,7 @@ import { Tensor } from './tensor.js';
 export { scope } from '@d2v/cuda-kernels';
 
 /** What an operation stores for its backward pass: native tensors (held by the tape) and plain values. */
-export type Saved = Record<string, unknown>;
+export type Saved = object;
 
 /** The gradient of one input: computed only when that input needs it. Null or nothing: already accumulated. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a thunk that accumulates in place returns nothing
@@ -102,7 +102,7 @@ export function record<S extends Saved>(
   }
   output.requiresGrad = true;
   const held: RawTensor[] = [];
-  const kept: Saved = {};
+  const kept: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(saved)) {
     if (!isRaw(value)) {
       kept[key] = value;

@@ -27,7 +27,7 @@ function seeded(dy: R, gradient: R): R {
   return gradient.reshape(gradient.shape);
 }
 
-export interface AttentionSaved extends Record<string, unknown> {
+export interface AttentionSaved {
   q: R;
   kv: R | null;
   out: R;
