@@ -1,0 +1,4 @@
+/** What tests of plugins import: `@d2v/core/testing`. Needs vitest. */
+export { describeOp, expectClose, type OpCase, presentDevices } from './describe-op.js';
+export { type GradcheckOptions, gradcheck, type InputSpec } from './gradcheck.js';
+export { Nd } from './nd.js';
