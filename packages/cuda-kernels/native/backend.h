@@ -195,6 +195,8 @@ class Backend {
   virtual void copyBytes(void* dst, const void* src, int64_t bytes) = 0;
   virtual void toHost(void* host, const void* src, int64_t bytes) = 0;
   virtual void fromHost(void* dst, const void* host, int64_t bytes) = 0;
+  /// Position of the first element outside [lo, hi), -1 if there is none.
+  virtual int64_t findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi) = 0;
 
   // --- gemm
   virtual void linear(const LinearArgs& a) = 0;

@@ -7,11 +7,11 @@
 //             c = [hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0];  ten rounds; between rounds
 //             k0 += 0x9E3779B9, k1 += 0xBB67AE85
 //
-//   uniform(i) = (word i >> 8) * 2^-24                     in [0, 1), exact in f32;  lo + (hi - lo) * uniform in f32
+//   uniform(i) = (word i >> 8) * 2^-24 in [0, 1);  between lo and hi: f32(lo + f32(hi - lo) * uniform(i)), sum in double
 //   normal(i)  : pairs (i even: cosine, i odd: sine) from words 2j = i & ~1 and 2j + 1 of the same stream:
 //             u1 = ((word[2j] >> 8) + 1) * 2^-24  in (0, 1],  u2 = (word[2j + 1] >> 8) * 2^-24
-//             r = sqrt(-2 ln u1);  normal = r cos(2 pi u2) or r sin(2 pi u2), in double, rounded to f32 after
-//             mean + std * normal (also in double)
+//             mean + std * sqrt(-2 ln u1) * (cos or sin)(2 pi u2), in f32 with errors of a few units in the last
+//             place, which may differ between instruction sets
 //   dropout(i) : kept when word i >= floor(p * 2^32), scaled by 1 / (1 - p)
 #pragma once
 

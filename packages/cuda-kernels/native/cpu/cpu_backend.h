@@ -38,6 +38,7 @@ class CpuBackend final : public Backend {
   void copyBytes(void* dst, const void* src, int64_t bytes) override;
   void toHost(void* host, const void* src, int64_t bytes) override;
   void fromHost(void* dst, const void* host, int64_t bytes) override;
+  int64_t findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi) override;
 
   void linear(const LinearArgs& a) override;
   void linearGradInput(const LinearGradInputArgs& a) override;

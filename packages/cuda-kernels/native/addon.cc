@@ -1,0 +1,153 @@
+// The Node-API surface: a table with one line per op. Arguments are checked in ops/, the work is done by a Backend.
+#include <napi.h>
+
+#include <chrono>
+
+#include "ops/ops.h"
+
+namespace d2v {
+
+/// Changes when the JavaScript side and the addon would no longer understand each other; src/native.ts checks it.
+constexpr int kAbi = 1;
+
+namespace {
+
+struct Entry {
+  const char* name;
+  ops::Fn fn;
+};
+
+const Entry kEntries[] = {
+    {"empty", ops::empty},
+    {"zeros", ops::zeros},
+    {"full", ops::full},
+    {"fromArray", ops::fromArray},
+    {"toArray", ops::toArray},
+    {"item", ops::item},
+    {"copy_", ops::copy_},
+    {"cast", ops::cast},
+    {"fill_", ops::fill_},
+    {"write_", ops::write_},
+    {"bytes", ops::bytes},
+    {"writeBytes_", ops::writeBytes_},
+    {"view", ops::view},
+    {"normal_", ops::normal_},
+    {"uniform_", ops::uniform_},
+    {"linear", ops::linear},
+    {"linearGradInput", ops::linearGradInput},
+    {"linearGradWeight_", ops::linearGradWeight_},
+    {"matmul", ops::matmul},
+    {"layerNorm", ops::layerNorm},
+    {"layerNormBackward", ops::layerNormBackward},
+    {"attention", ops::attention},
+    {"attentionBackward", ops::attentionBackward},
+    {"conv", ops::conv},
+    {"convGradInput", ops::convGradInput},
+    {"convGradWeight_", ops::convGradWeight_},
+    {"patchify", ops::patchify},
+    {"unpatchify", ops::unpatchify},
+    {"gatherTokens", ops::gatherTokens},
+    {"gatherTokensBackward", ops::gatherTokensBackward},
+    {"restoreTokens", ops::restoreTokens},
+    {"restoreTokensBackward", ops::restoreTokensBackward},
+    {"repeatRows", ops::repeatRows},
+    {"repeatRowsBackward", ops::repeatRowsBackward},
+    {"slice", ops::slice},
+    {"sliceBackward", ops::sliceBackward},
+    {"concat", ops::concat},
+    {"transpose", ops::transpose},
+    {"embedding", ops::embedding},
+    {"embeddingGrad_", ops::embeddingGrad_},
+    {"accumulateTarget_", ops::accumulateTarget_},
+    {"instanceNorm", ops::instanceNorm},
+    {"maskedLoss", ops::maskedLoss},
+    {"featureStd", ops::featureStd},
+    {"crossEntropy", ops::crossEntropy},
+    {"add", ops::add},
+    {"sub", ops::sub},
+    {"mul", ops::mul},
+    {"scale", ops::scale},
+    {"scale_", ops::scale_},
+    {"axpy_", ops::axpy_},
+    {"scaleRows", ops::scaleRows},
+    {"unary", ops::unary},
+    {"unaryBackward", ops::unaryBackward},
+    {"dropout", ops::dropout},
+    {"softmax", ops::softmax},
+    {"softmaxBackward", ops::softmaxBackward},
+    {"logSoftmax", ops::logSoftmax},
+    {"sumTo", ops::sumTo},
+    {"sum", ops::sum},
+    {"sumSquares", ops::sumSquares},
+    {"meanTokens", ops::meanTokens},
+    {"meanTokensBackward", ops::meanTokensBackward},
+    {"adam_", ops::adam_},
+    {"ema_", ops::ema_},
+    {"deviceInfo", ops::deviceInfo},
+    {"setThreads", ops::setThreads},
+    {"memoryStats", ops::memoryStats},
+    {"resetPeakMemory", ops::resetPeakMemory},
+    {"emptyCache", ops::emptyCache},
+    {"synchronize", ops::synchronize},
+    {"scopeBegin", ops::scopeBegin},
+    {"scopeEnd", ops::scopeEnd},
+    {"keep", ops::keep},
+    {"profileStart", ops::profileStart},
+    {"profileStop", ops::profileStop},
+    {"profileReport", ops::profileReport},
+};
+
+napi_value run(const Entry& entry, napi_env env, size_t argc, const napi_value* argv) {
+  try {
+    Op op(env, entry.name, argc, argv);
+    if (!op.runtime.profiling) return entry.fn(op);
+    const auto start = std::chrono::steady_clock::now();
+    const napi_value result = entry.fn(op);
+    const auto elapsed = std::chrono::steady_clock::now() - start;
+    OpTime& time = op.runtime.profile[entry.name];
+    time.nanoseconds += static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());
+    time.calls += 1;
+    return result;
+  } catch (const Napi::Error& error) {
+    error.ThrowAsJavaScriptException();
+  } catch (const std::exception& error) {
+    throwAsJavaScript(env, error);
+  } catch (...) {
+    napi_throw_error(env, "D2V_INTERNAL", "unknown native error");
+  }
+  return nullptr;
+}
+
+napi_value call(napi_env env, napi_callback_info info) {
+  constexpr size_t most = 8;
+  size_t argc = most;
+  napi_value argv[most];
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, &argc, argv, nullptr, &data) != napi_ok) return nullptr;
+  return run(*static_cast<const Entry*>(data), env, argc < most ? argc : most, argv);
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  Runtime* runtime = new Runtime(env);
+  env.SetInstanceData<Runtime>(runtime);
+  runtime->defineTensorClass(exports);
+  for (const Entry& entry : kEntries) {
+    napi_value fn = nullptr;
+    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, call, const_cast<Entry*>(&entry), &fn) != napi_ok) {
+      throw Napi::Error::New(env);
+    }
+    exports.Set(entry.name, Napi::Value(env, fn));
+  }
+  exports.Set("abi", kAbi);
+  return exports;
+}
+
+}  // namespace
+
+Napi::Object initAddon(Napi::Env env, Napi::Object exports) { return init(env, exports); }
+
+}  // namespace d2v
+
+static Napi::Object initModule(Napi::Env env, Napi::Object exports) { return d2v::initAddon(env, exports); }
+
+NODE_API_MODULE(d2v, initModule)

@@ -1,0 +1,118 @@
+#include <thread>
+
+#include "../parallel.h"
+#include "ops.h"
+
+namespace d2v::ops {
+
+Napi::Value deviceInfo(Op& op) {
+  Napi::Object info = op.object();
+  Napi::Array devices = Napi::Array::New(op.env);
+  for (const auto& device : op.runtime.devices()) devices.Set(devices.Length(), device->name);
+  info.Set("devices", devices);
+  const Backend& cpu = *op.runtime.cpu()->backend;
+  info.Set("isa", cpu.isa());
+  info.Set("threads", threadCount());
+#ifdef _OPENMP
+  info.Set("openmp", true);
+#else
+  info.Set("openmp", false);
+#endif
+  info.Set("gemm", cpu.gemmLibrary());
+#if defined(__clang__)
+  info.Set("compiler", "clang " __clang_version__);
+#elif defined(__GNUC__)
+  info.Set("compiler", "gcc " __VERSION__);
+#else
+  info.Set("compiler", "msvc");
+#endif
+  return info;
+}
+
+Napi::Value setThreads(Op& op) {
+  setThreadCount(static_cast<int>(op.integer(op(0, "threads"), 1, 1024)));
+  return op.undefined();
+}
+
+namespace {
+
+Device& chosen(Op& op) { return *op.device(op(0, "device")); }
+
+}  // namespace
+
+Napi::Value memoryStats(Op& op) {
+  const MemoryStats& stats = chosen(op).memory->stats();
+  Napi::Object result = op.object();
+  result.Set("current", static_cast<double>(stats.current));
+  result.Set("peak", static_cast<double>(stats.peak));
+  result.Set("liveBuffers", static_cast<double>(stats.liveBuffers));
+  result.Set("cached", static_cast<double>(stats.cached));
+  return result;
+}
+
+Napi::Value resetPeakMemory(Op& op) {
+  chosen(op).memory->resetPeak();
+  return op.undefined();
+}
+
+Napi::Value emptyCache(Op& op) {
+  chosen(op).memory->empty();
+  return op.undefined();
+}
+
+Napi::Value synchronize(Op& op) {
+  chosen(op).backend->synchronize();
+  return op.undefined();
+}
+
+Napi::Value scopeBegin(Op& op) { return op.number(op.runtime.beginScope()); }
+
+/// (scope, kept: RawTensor[])
+Napi::Value scopeEnd(Op& op) {
+  const auto scope = static_cast<int>(op.integer(op(0, "scope"), 0, 1 << 20));
+  const Arg list = op(1, "kept");
+  bool array = false;
+  uint32_t count = 0;
+  if (list.value != nullptr) napi_is_array(op.env, list.value, &array);
+  if (!array) op.fail("kept", "expected an array of tensors");
+  napi_get_array_length(op.env, list.value, &count);
+  std::vector<Handle*> kept;
+  kept.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value element = nullptr;
+    if (napi_get_element(op.env, list.value, i, &element) != napi_ok) throw Napi::Error::New(op.env);
+    kept.push_back(&op.handle({element, "kept"}));
+  }
+  op.runtime.endScope(scope, kept);
+  return op.undefined();
+}
+
+Napi::Value keep(Op& op) {
+  op.runtime.keep(op.handle(op(0, "t")));
+  return op.undefined();
+}
+
+Napi::Value profileStart(Op& op) {
+  op.runtime.profile.clear();
+  op.runtime.profiling = true;
+  return op.undefined();
+}
+
+Napi::Value profileStop(Op& op) {
+  op.runtime.profiling = false;
+  return op.undefined();
+}
+
+Napi::Value profileReport(Op& op) {
+  Napi::Array list = Napi::Array::New(op.env);
+  for (const auto& entry : op.runtime.profile) {
+    Napi::Object line = op.object();
+    line.Set("op", entry.first);
+    line.Set("calls", static_cast<double>(entry.second.calls));
+    line.Set("ms", static_cast<double>(entry.second.nanoseconds) / 1e6);
+    list.Set(list.Length(), line);
+  }
+  return list;
+}
+
+}  // namespace d2v::ops

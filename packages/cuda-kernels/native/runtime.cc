@@ -1,0 +1,225 @@
+#include "runtime.h"
+
+#include "args.h"
+#include "errors.h"
+
+namespace d2v {
+
+namespace {
+
+/// Runs `body` and turns C++ exceptions into JavaScript ones.
+template <typename Body>
+napi_value guarded(napi_env env, const Body& body) {
+  try {
+    return body();
+  } catch (const Napi::Error& error) {
+    error.ThrowAsJavaScriptException();
+  } catch (const std::exception& error) {
+    throwAsJavaScript(env, error);
+  } catch (...) {
+    napi_throw_error(env, "D2V_INTERNAL", "unknown native error");
+  }
+  return nullptr;
+}
+
+Handle& self(napi_env env, napi_callback_info info) {
+  napi_value receiver = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, &receiver, nullptr);
+  Handle* handle = Runtime::of(Napi::Env(env)).unwrap(receiver);
+  if (handle == nullptr) throw ArgumentError("the receiver is not a RawTensor");
+  return *handle;
+}
+
+napi_value getShape(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    const Shape& shape = self(env, info).tensor.shape;
+    Napi::Array array = Napi::Array::New(env, static_cast<size_t>(shape.rank));
+    for (int i = 0; i < shape.rank; ++i) {
+      array.Set(static_cast<uint32_t>(i), Napi::Number::New(env, static_cast<double>(shape[i])));
+    }
+    return array;
+  });
+}
+
+napi_value getDtype(napi_env env, napi_callback_info info) {
+  return guarded(
+      env, [&]() -> napi_value { return Napi::String::New(env, nameOf(self(env, info).tensor.dtype)); });
+}
+
+napi_value getSize(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    return Napi::Number::New(env, static_cast<double>(self(env, info).tensor.size));
+  });
+}
+
+napi_value getDevice(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    const Handle& handle = self(env, info);
+    if (!handle.tensor.storage) throw DisposedError("device: the tensor is disposed");
+    return Napi::String::New(env, handle.tensor.device()->name);
+  });
+}
+
+napi_value getDisposed(napi_env env, napi_callback_info info) {
+  return guarded(env,
+                 [&]() -> napi_value { return Napi::Boolean::New(env, !self(env, info).tensor.storage); });
+}
+
+napi_value disposeMethod(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    Runtime::of(Napi::Env(env)).dispose(self(env, info));
+    return nullptr;
+  });
+}
+
+}  // namespace
+
+napi_value constructTensor(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    Runtime& runtime = Runtime::of(Napi::Env(env));
+    napi_value receiver = nullptr;
+    napi_get_cb_info(env, info, nullptr, nullptr, &receiver, nullptr);
+    if (!runtime.pending_) {
+      throw ArgumentError("RawTensor cannot be constructed directly; use empty(), zeros(), full() or fromArray()");
+    }
+    Handle* handle = runtime.pending_.get();
+    if (napi_wrap(env, receiver, handle, Runtime::finalize, nullptr, nullptr) != napi_ok) {
+      throw Error("D2V_INTERNAL", "RawTensor: napi_wrap failed");
+    }
+    runtime.pending_.release();
+    runtime.live_.insert(handle);
+    return receiver;
+  });
+}
+
+Runtime::Runtime(Napi::Env env) : env_(env), self_(std::make_shared<Runtime*>(this)) {
+  devices_.push_back(makeCpuDevice());
+}
+
+Runtime::~Runtime() { *self_ = nullptr; }
+
+void Runtime::defineTensorClass(Napi::Object exports) {
+  const auto attributes = static_cast<napi_property_attributes>(napi_enumerable | napi_configurable);
+  const napi_property_descriptor properties[] = {
+      {"shape", nullptr, nullptr, getShape, nullptr, nullptr, attributes, nullptr},
+      {"dtype", nullptr, nullptr, getDtype, nullptr, nullptr, attributes, nullptr},
+      {"size", nullptr, nullptr, getSize, nullptr, nullptr, attributes, nullptr},
+      {"device", nullptr, nullptr, getDevice, nullptr, nullptr, attributes, nullptr},
+      {"disposed", nullptr, nullptr, getDisposed, nullptr, nullptr, attributes, nullptr},
+      {"dispose", nullptr, disposeMethod, nullptr, nullptr, nullptr,
+       static_cast<napi_property_attributes>(napi_writable | napi_configurable), nullptr},
+  };
+  napi_value constructor = nullptr;
+  if (napi_define_class(env_, "RawTensor", NAPI_AUTO_LENGTH, constructTensor, nullptr,
+                        sizeof properties / sizeof *properties, properties, &constructor) != napi_ok ||
+      napi_create_reference(env_, constructor, 1, &constructor_) != napi_ok) {
+    throw Napi::Error::New(env_, "RawTensor: napi_define_class failed");
+  }
+  exports.Set("RawTensor", Napi::Value(env_, constructor));
+}
+
+Napi::Value Runtime::wrap(Tensor tensor) {
+  const int64_t bytes = static_cast<int64_t>(tensor.bytes());
+  const bool owner = tensor.storage.use_count() == 1;
+  pending_ = std::make_unique<Handle>();
+  pending_->tensor = std::move(tensor);
+  pending_->owner = self_;
+  Handle* handle = pending_.get();
+  napi_value constructor = nullptr, instance = nullptr;
+  napi_status status = napi_get_reference_value(env_, constructor_, &constructor);
+  if (status == napi_ok) status = napi_new_instance(env_, constructor, 0, nullptr, &instance);
+  if (status != napi_ok) {
+    pending_.reset();
+    throw Napi::Error::New(env_);  // takes the pending JavaScript exception, if any
+  }
+  if (!scopes_.empty()) {
+    handle->scope = static_cast<int>(scopes_.size()) - 1;
+    handle->scopeEntry = static_cast<int64_t>(scopes_.back().size());
+    scopes_.back().push_back(handle);
+  } else if (owner) {
+    report(*handle, bytes);
+  }
+  return Napi::Value(env_, instance);
+}
+
+Handle* Runtime::unwrap(napi_value value) const {
+  void* data = nullptr;
+  if (value == nullptr || napi_unwrap(env_, value, &data) != napi_ok) return nullptr;
+  Handle* handle = static_cast<Handle*>(data);
+  return live_.count(handle) ? handle : nullptr;  // an object of another addon is not in the set
+}
+
+/// Memory outside of scopes is only freed by dispose() or the garbage collector, which has to know of it.
+void Runtime::report(Handle& handle, int64_t bytes) {
+  int64_t total = 0;
+  handle.reported += bytes;
+  napi_adjust_external_memory(env_, bytes, &total);
+}
+
+void Runtime::detach(Handle& handle) {
+  if (handle.scope >= 0) scopes_[static_cast<size_t>(handle.scope)][static_cast<size_t>(handle.scopeEntry)] = nullptr;
+  handle.scope = -1;
+}
+
+void Runtime::dispose(Handle& handle) {
+  detach(handle);
+  handle.tensor.storage.reset();
+  if (handle.reported != 0) report(handle, -handle.reported);
+}
+
+void Runtime::finalize(napi_env, void* data, void*) {
+  Handle* handle = static_cast<Handle*>(data);
+  Runtime* runtime = *handle->owner;
+  if (runtime != nullptr) {
+    runtime->detach(*handle);
+    runtime->live_.erase(handle);
+    if (handle->reported != 0) runtime->report(*handle, -handle->reported);
+  }
+  delete handle;
+}
+
+int Runtime::beginScope() {
+  scopes_.emplace_back();
+  return static_cast<int>(scopes_.size()) - 1;
+}
+
+void Runtime::endScope(int scope, const std::vector<Handle*>& kept) {
+  if (scope != static_cast<int>(scopes_.size()) - 1) throw ArgumentError("scope: scopes must end in reverse order");
+  for (Handle* handle : kept) {
+    if (handle->scope != scope) continue;
+    detach(*handle);
+    if (scope > 0) {
+      auto& outer = scopes_[static_cast<size_t>(scope) - 1];
+      handle->scope = scope - 1;
+      handle->scopeEntry = static_cast<int64_t>(outer.size());
+      outer.push_back(handle);
+    } else if (handle->tensor.storage && handle->tensor.storage.use_count() == 1) {
+      report(*handle, static_cast<int64_t>(handle->tensor.bytes()));
+    }
+  }
+  std::vector<Handle*> owned = std::move(scopes_.back());
+  scopes_.pop_back();
+  for (Handle* handle : owned) {
+    if (handle == nullptr) continue;
+    handle->scope = -1;
+    handle->tensor.storage.reset();
+  }
+}
+
+void Runtime::keep(Handle& handle) {
+  detach(handle);
+  if (handle.reported == 0 && handle.tensor.storage && handle.tensor.storage.use_count() == 1) {
+    report(handle, static_cast<int64_t>(handle.tensor.bytes()));
+  }
+}
+
+const std::shared_ptr<Device>& Runtime::device(const std::string& name) const {
+  std::string known;
+  for (const auto& device : devices_) {
+    if (device->name == name) return device;
+    known += (known.empty() ? "" : ", ") + device->name;
+  }
+  throw ArgumentError("device \"" + name + "\" is not available; available: " + known);
+}
+
+}  // namespace d2v

@@ -1,0 +1,72 @@
+// What one JavaScript environment (main thread or worker) owns: devices, the tensor class, scopes, the profile.
+// Nothing of it is shared between environments.
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+#include "tensor.h"
+
+namespace d2v {
+
+/// The native side of a RawTensor. `tensor.storage` is null once it is disposed.
+struct Handle {
+  Tensor tensor;
+  int scope = -1;           // index of the scope that frees it, -1: none
+  int64_t reported = 0;     // bytes that the garbage collector was told of
+  int64_t scopeEntry = -1;  // its place in the scope's list
+  std::shared_ptr<class Runtime*> owner;  // points at null once the environment's runtime is gone
+};
+
+struct OpTime {
+  uint64_t nanoseconds = 0;
+  uint64_t calls = 0;
+};
+
+class Runtime {
+ public:
+  explicit Runtime(Napi::Env env);
+  ~Runtime();
+
+  static Runtime& of(Napi::Env env) { return *env.GetInstanceData<Runtime>(); }
+
+  /// Defines the class RawTensor and puts it into `exports`.
+  void defineTensorClass(Napi::Object exports);
+  /// A new JavaScript tensor, owned by the innermost scope.
+  Napi::Value wrap(Tensor tensor);
+  /// The handle of a RawTensor, or null if the value is something else.
+  Handle* unwrap(napi_value value) const;
+  void dispose(Handle& handle);
+
+  int beginScope();
+  /// Frees what the innermost scope (which must be number `scope`) still owns; `kept` moves to the one outside.
+  void endScope(int scope, const std::vector<Handle*>& kept);
+  void keep(Handle& handle);
+
+  const std::shared_ptr<Device>& device(const std::string& name) const;  // throws ArgumentError
+  const std::shared_ptr<Device>& cpu() const { return devices_.front(); }
+  const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
+
+  bool profiling = false;
+  std::map<std::string, OpTime> profile;
+
+ private:
+  friend napi_value constructTensor(napi_env env, napi_callback_info info);
+  static void finalize(napi_env env, void* data, void* hint);
+  void detach(Handle& handle);
+  void report(Handle& handle, int64_t bytes);
+
+  Napi::Env env_;
+  std::vector<std::shared_ptr<Device>> devices_;
+  napi_ref constructor_ = nullptr;
+  std::unique_ptr<Handle> pending_;  // given to the constructor that `wrap` calls
+  std::unordered_set<const Handle*> live_;
+  std::vector<std::vector<Handle*>> scopes_;
+  std::shared_ptr<Runtime*> self_;
+};
+
+}  // namespace d2v

@@ -1,0 +1,84 @@
+/**
+ * Builds native/ into build/Release/d2v.node, or does nothing when that file was made from the same sources with the
+ * same options and can be loaded here.
+ *
+ * Environment: D2V_ONEDNN=AUTO|ON|OFF, D2V_OPENMP=ON|OFF, CXX, CXXFLAGS.  `--force` builds in any case.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const addon = join(root, 'build', 'Release', 'd2v.node');
+const stampFile = join(root, 'build', 'Release', 'd2v.json');
+
+const options = {
+  D2V_ONEDNN: process.env.D2V_ONEDNN || 'AUTO',
+  D2V_OPENMP: process.env.D2V_OPENMP || 'ON',
+};
+for (const [name, allowed] of [
+  ['D2V_ONEDNN', ['AUTO', 'ON', 'OFF']],
+  ['D2V_OPENMP', ['ON', 'OFF']],
+]) {
+  if (!allowed.includes(options[name])) {
+    console.error(`${name}=${options[name]}: expected one of ${allowed.join(', ')}.`);
+    process.exit(1);
+  }
+}
+
+function hashOfInputs() {
+  const hash = createHash('sha256');
+  hash.update(JSON.stringify([options, process.platform, process.arch, process.env.CXX, process.env.CXXFLAGS]));
+  const files = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.(cc|h|cu|cuh)$/.test(entry.name))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+  for (const file of [...files, join(root, 'CMakeLists.txt')]) {
+    hash.update(`${file.slice(root.length)}\n`);
+    hash.update(readFileSync(file));
+  }
+  return hash.digest('hex');
+}
+
+/** In a child process: a file that cannot be loaded (missing library, other machine) must not take us with it. */
+function loads() {
+  const check = spawnSync(process.execPath, ['-e', `require(${JSON.stringify(addon)})`], { encoding: 'utf8' });
+  return check.status === 0 ? null : check.stderr.trim().split('\n').slice(-12).join('\n');
+}
+
+function stamp() {
+  try {
+    return JSON.parse(readFileSync(stampFile, 'utf8')).inputs;
+  } catch {
+    return null;
+  }
+}
+
+const inputs = hashOfInputs();
+const force = process.argv.includes('--force');
+if (!force && existsSync(addon) && stamp() === inputs && loads() === null) process.exit(0);
+
+// What CMake remembers about libraries may be stale: the configuration is cheap, the objects are kept.
+rmSync(join(root, 'build', 'CMakeCache.txt'), { force: true });
+const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+const definitions = Object.entries(options).map(([name, value]) => `--CD${name}=${value}`);
+const jobs = Math.max(1, Math.min(16, availableParallelism()));
+const args = [cmakeJs, 'build', '--parallel', String(jobs), ...definitions, '--log-level', 'error'];
+const result = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
+if (result.status !== 0) {
+  process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
+  console.error('The native addon could not be built. It needs CMake 3.18 or newer and a C++17 compiler.');
+  process.exit(result.status || 1);
+}
+const warnings = `${result.stdout}${result.stderr}`.split('\n').filter((line) => /warning/i.test(line));
+if (warnings.length > 0) console.error(warnings.join('\n'));
+const problem = loads();
+if (problem !== null) {
+  console.error(`The native addon was built but cannot be loaded:\n${problem}`);
+  process.exit(1);
+}
+writeFileSync(stampFile, `${JSON.stringify({ inputs, options }, null, 2)}\n`);
