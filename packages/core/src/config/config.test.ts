@@ -5,11 +5,13 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { D2vError } from '../errors.js';
 import { fakeModality } from '../modality/fake.js';
+import { dataLayer } from './data-layer.js';
 import { portableConfig, readRunConfig, readRunModality, writeRunConfig } from './files.js';
 import { leafKeys } from './introspect.js';
 import { objectLayer, readYamlLayer, yamlLayer } from './layer.js';
 import { configToYaml } from './print.js';
 import { parseResolved, resolveConfig } from './resolve.js';
+import { resumeConfig } from './resume.js';
 import { runConfigSchema } from './schema.js';
 import { editDistance, nearest } from './suggest.js';
 
@@ -150,7 +152,7 @@ describe('errors name key, origin and remedy', () => {
       ['comon.seed=1'],
       '--set comon.seed: unknown key "comon.seed" (did you mean "common.seed"?)',
     ],
-    ['--set of a wrong type', '', ['common.seed=x'], '--set common.seed: must be a whole number, not "x"'],
+    ['--set of a wrong type', '', ['common.seed=x'], '--set common.seed must be a whole number, not "x"'],
     [
       '--set out of range',
       '',
@@ -236,6 +238,37 @@ describe('--set', () => {
     expect(config.data.limit).toBe(6);
     expect(image(config).decoder).toBeNull();
     expect(config.stop.max_seconds).toBe(4);
+  });
+});
+
+describe('resuming', () => {
+  const stored = resolve('');
+  const resume = (...set: string[]) => resumeConfig(modality, stored, { set });
+
+  it('lets a run change when it ends and how it is observed', () => {
+    const config = resume('stop.max_seconds=9', 'optimization.max_update=20000', 'common.log_interval=5');
+    expect(config.stop.max_seconds).toBe(9);
+    expect(config.model.ema_anneal_end_step).toBe(10_000);
+    expect(resume('optimization.lr=5e-4')).toEqual(stored);
+  });
+
+  it('refuses to change what it learns', () => {
+    expect(() => resume('model.depth=4')).toThrow(
+      'a resumed run keeps model.depth (2, not 4): leave it out, or start a new run in another folder',
+    );
+    expect(() => resume('optimizer.adam_betas=0.5,0.5')).toThrow('keeps optimizer.adam_betas ([0.9,0.999]');
+  });
+});
+
+describe('--data', () => {
+  it('is a dataset by name or a path', async () => {
+    expect((await dataLayer(modality, 'sines', '--data')).value).toEqual({
+      data: { dataset: 'sines', path: null },
+    });
+    expect((await dataLayer(modality, '.', '--data')).value).toEqual({ data: { dataset: null, path: '.' } });
+    await expect(dataLayer(modality, 'sine', '--data')).rejects.toThrow(
+      '--data sine: no such file or folder, and modality fake has no dataset of that name (did you mean "sines"?)',
+    );
   });
 });
 

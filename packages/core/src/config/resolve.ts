@@ -5,7 +5,7 @@ import { checkKeys, issueMessage } from './check.js';
 import { type Layer, objectLayer, type Plain } from './layer.js';
 import { mergePlain, valueAt } from './merge.js';
 import { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
-import { setLayer } from './set.js';
+import { type Assignment, setLayer } from './set.js';
 import { didYouMean } from './suggest.js';
 
 export interface ResolveOptions {
@@ -14,8 +14,8 @@ export interface ResolveOptions {
   preset?: string | null;
   /** Settings from low to high: config files, then programmatic ones. */
   layers?: readonly Layer[];
-  /** `key=value` texts, above all layers. */
-  set?: readonly string[];
+  /** `key=value` texts, or values of flags in that form, above all layers. */
+  set?: readonly (string | Assignment)[];
 }
 
 /** Settings given in TypeScript, as a layer. */
@@ -56,18 +56,37 @@ export function resolveConfig(options: ResolveOptions): RunConfig {
     }
     checkKeys(schema, layer);
   }
-  const given = options.preset ?? own.findLast((layer) => layer.value.preset != null)?.value.preset;
-  if (given != null && typeof given !== 'string') throw new D2vError('preset must be the name of a preset');
-  const name = given ?? modality.defaultPreset ?? Object.keys(modality.presets)[0]!;
+  const wanted = options.preset ?? own.findLast((layer) => layer.value.preset != null)?.value.preset;
+  if (wanted != null && typeof wanted !== 'string') throw new D2vError('preset must be the name of a preset');
+  const name = wanted ?? modality.defaultPreset ?? Object.keys(modality.presets)[0]!;
   const preset = objectLayer(
     presetOf(modality, name).config as Plain,
     `preset "${name}" of modality ${modality.name}`,
   );
   checkKeys(schema, preset);
+  const top = objectLayer({ modality: modality.name, preset: name }, 'options');
+  const given = [preset, ...own, top];
+  if (!modality.suggest) return parseLayers(modality, given);
+  // The modality sees settings of the right types only.
+  parseLayers(modality, given);
   const base = suggestedLayer(modality, [preset, ...own]);
   checkKeys(schema, base);
-  const top = objectLayer({ modality: modality.name, preset: name }, 'options');
-  return parseLayers(modality, [base, preset, ...own, top]);
+  return parseLayers(modality, [base, ...given]);
+}
+
+/**
+ * A resolved config with some settings laid over it, e.g. those of an evaluation.
+ * @throws D2vError naming key and origin
+ */
+export function overrideConfig(
+  modality: Modality,
+  config: RunConfig,
+  changes: { layers?: readonly Layer[]; set?: readonly (string | Assignment)[] },
+): RunConfig {
+  const schema = runConfigSchema(modality);
+  const own = [...(changes.layers ?? []), ...(changes.set ?? []).map((text) => setLayer(schema, text))];
+  for (const layer of own) checkKeys(schema, layer);
+  return parseLayers(modality, [objectLayer(config as Plain, 'the stored config'), ...own]);
 }
 
 /** What the modality makes of the settings so far; below all of them. */

@@ -195,7 +195,7 @@ export const evalSchema = z.strictObject({
   layer: count
     .nullable()
     .default(null)
-    .describe('output of this shared block (0 = their input); null = the last'),
+    .describe('output of this block, prenet included (0 = input of the first); null = the last'),
   batch_size: positive.nullable().default(null).describe('samples per forward pass; null = data.batch_size'),
 });
 
