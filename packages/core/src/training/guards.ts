@@ -26,7 +26,7 @@ export class NonFiniteGuard {
 
   /**
    * @returns whether the update can be applied
-   * @throws D2vError after `stop.max_nonfinite_updates` in a row
+   * @throws D2vError after `stop.max_nonfinite` in a row
    */
   accept(update: number, loss: number, gradNorm: number): boolean {
     if (Number.isFinite(loss) && Number.isFinite(gradNorm)) {
@@ -48,7 +48,7 @@ export class NonFiniteGuard {
   }
 }
 
-/** Limits of the collapse guard: `model.min_target_var`, `model.min_pred_var`, `stop.collapse_guard_after`. */
+/** Limits of the collapse guard: `model.min_target_var`, `model.min_pred_var`, `stop.collapse_after`. */
 export interface CollapseLimits {
   minTargetVar: number;
   minPredVar: number;

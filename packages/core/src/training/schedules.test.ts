@@ -11,15 +11,16 @@ const base: RunConfig['lr_scheduler'] = {
   t_mult: 1,
   lr_shrink: 0.1,
   phase_ratio: null,
-  hold_updates: 0,
-  decay_updates: 0,
+  warmup_steps: 0,
+  hold_steps: 0,
+  decay_steps: 0,
   init_lr_scale: 0.01,
   final_lr_scale: 0.01,
   end_learning_rate: 0,
   power: 1,
   total_num_update: null,
 };
-const schedule = (over: Partial<typeof base>, maxUpdate = 110) =>
+const schedule = (over: Partial<typeof base>, maxUpdate: number | null = 110) =>
   createSchedule({ ...base, ...over }, 1e-3, maxUpdate);
 
 describe('cosine', () => {
@@ -62,7 +63,7 @@ describe('tri_stage', () => {
     expect(lr(1000)).toBeCloseTo(1e-5, 12);
   });
   it('takes counts, and says what is missing', () => {
-    const lr = schedule({ name: 'tri_stage', warmup_updates: 4, hold_updates: 2, decay_updates: 4 });
+    const lr = schedule({ name: 'tri_stage', warmup_steps: 4, hold_steps: 2, decay_steps: 4 });
     expect(lr(4)).toBe(1e-3);
     expect(lr(10)).toBeCloseTo(1e-5, 12);
     expect(() => schedule({ name: 'tri_stage' })).toThrow(/phase_ratio/);
@@ -81,4 +82,9 @@ it('polynomial starts at 0, peaks after warm-up and falls to the end rate', () =
 it('constant warms up without a zero', () => {
   const lr = schedule({ name: 'constant', warmup_updates: 4 });
   expect([lr(0), lr(1), lr(3), lr(4), lr(99)]).toEqual([2.5e-4, 5e-4, 1e-3, 1e-3, 1e-3]);
+});
+
+it('says what an open-ended run needs', () => {
+  expect(() => schedule({}, null)).toThrow(/set optimization\.max_update or lr_scheduler\.lr_period_updates/);
+  expect(schedule({ name: 'constant' }, null)(7)).toBe(1e-3);
 });

@@ -13,10 +13,10 @@ type SchedulerConfig = RunConfig['lr_scheduler'];
  *
  * @param config the `lr_scheduler` section
  * @param peak `optimization.lr`: the rate after warm-up
- * @param maxUpdate `optimization.max_update`, the length that schedules span by default
- * @throws D2vError when the numbers contradict each other
+ * @param maxUpdate `optimization.max_update`, the length that schedules span by default; null for an open end
+ * @throws D2vError when the numbers contradict each other, or a schedule has no length
  */
-export function createSchedule(config: SchedulerConfig, peak: number, maxUpdate: number): Schedule {
+export function createSchedule(config: SchedulerConfig, peak: number, maxUpdate: number | null): Schedule {
   switch (config.name) {
     case 'cosine':
       return cosine(config, peak, maxUpdate);
@@ -31,11 +31,18 @@ export function createSchedule(config: SchedulerConfig, peak: number, maxUpdate:
   }
 }
 
-function cosine(config: SchedulerConfig, peak: number, maxUpdate: number): Schedule {
+function lengthOf(maxUpdate: number | null, key: string): number {
+  if (maxUpdate !== null) return maxUpdate;
+  throw new D2vError(
+    `this lr_scheduler spans the run: set optimization.max_update or lr_scheduler.${key}, or use lr_scheduler.name=constant`,
+  );
+}
+
+function cosine(config: SchedulerConfig, peak: number, maxUpdate: number | null): Schedule {
   const warmup = config.warmup_updates;
   const floor = Math.min(config.min_lr, peak);
   const start = config.warmup_init_lr ?? floor;
-  const period = config.lr_period_updates ?? maxUpdate - warmup;
+  const period = config.lr_period_updates ?? lengthOf(maxUpdate, 'lr_period_updates') - warmup;
   if (period <= 0) {
     throw new D2vError(
       `lr_scheduler.warmup_updates (${warmup}) leaves no update of max_update (${maxUpdate}) for the cosine; lower it`,
@@ -67,18 +74,19 @@ function cyclePosition(done: number, period: number, growth: number): { cycle: n
   return { cycle, progress: (done - start) / length };
 }
 
-function triStage(config: SchedulerConfig, peak: number, maxUpdate: number): Schedule {
+function triStage(config: SchedulerConfig, peak: number, maxUpdate: number | null): Schedule {
   const ratio = config.phase_ratio;
   if (ratio && Math.abs(ratio[0] + ratio[1] + ratio[2] - 1) > 1e-6) {
     throw new D2vError(`lr_scheduler.phase_ratio must add up to 1, but ${ratio.join(' + ')} does not`);
   }
-  const phase = (share: number) => Math.trunc(maxUpdate * share);
-  const warmup = ratio ? phase(ratio[0]) : config.warmup_updates;
-  const hold = ratio ? phase(ratio[1]) : config.hold_updates;
-  const decay = ratio ? phase(ratio[2]) : config.decay_updates;
+  const phase = (share: number) =>
+    Math.trunc(lengthOf(maxUpdate, 'warmup_steps, hold_steps, decay_steps') * share);
+  const warmup = ratio ? phase(ratio[0]) : config.warmup_steps;
+  const hold = ratio ? phase(ratio[1]) : config.hold_steps;
+  const decay = ratio ? phase(ratio[2]) : config.decay_steps;
   if (warmup + hold + decay === 0) {
     throw new D2vError(
-      'lr_scheduler tri_stage needs phase_ratio, or some of warmup_updates, hold_updates, decay_updates',
+      'lr_scheduler tri_stage needs phase_ratio, or some of warmup_steps, hold_steps, decay_steps',
     );
   }
   if (decay > 0 && config.final_lr_scale <= 0) {
@@ -94,9 +102,9 @@ function triStage(config: SchedulerConfig, peak: number, maxUpdate: number): Sch
   };
 }
 
-function polynomial(config: SchedulerConfig, peak: number, maxUpdate: number): Schedule {
+function polynomial(config: SchedulerConfig, peak: number, maxUpdate: number | null): Schedule {
   const warmup = config.warmup_updates;
-  const total = config.total_num_update ?? maxUpdate;
+  const total = config.total_num_update ?? lengthOf(maxUpdate, 'total_num_update');
   const start = config.warmup_init_lr ?? 0;
   const end = config.end_learning_rate;
   return (done) => {

@@ -3,13 +3,13 @@ import type { RunConfig } from '../config/schema.js';
 import { StopRules, type StopState } from './stop-rules.js';
 
 const off: RunConfig['stop'] = {
-  max_seconds: 0,
+  max_seconds: null,
   loss_threshold: null,
   loss_window: 3,
-  patience_updates: 0,
-  min_delta: 0.01,
-  collapse_guard_after: 5000,
-  max_nonfinite_updates: 10,
+  plateau_patience: null,
+  plateau_min_delta: 0.01,
+  collapse_after: 5000,
+  max_nonfinite: 10,
 };
 const rules = (over: Partial<typeof off>, state?: StopState) =>
   new StopRules({ ...off, ...over }, 100, state);
@@ -38,7 +38,7 @@ describe('StopRules', () => {
   });
 
   it('sees a plateau only when improvement stays below min_delta', () => {
-    const some = rules({ patience_updates: 5 });
+    const some = rules({ plateau_patience: 5 });
     let update = 0;
     for (let loss = 10; loss > 5; loss *= 0.97) expect(some.after(++update, loss, 0)).toBeNull();
     const stalled: number[] = [];
@@ -54,7 +54,7 @@ describe('StopRules', () => {
   });
 
   it('continues from its saved state as if never interrupted', () => {
-    const config = { patience_updates: 4, loss_threshold: 0.01 };
+    const config = { plateau_patience: 4, loss_threshold: 0.01 };
     const whole = rules(config);
     let broken = rules(config);
     for (let i = 1; i < 40; i++) {

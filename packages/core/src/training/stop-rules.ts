@@ -25,7 +25,7 @@ export class StopRules {
 
   constructor(
     private readonly config: RunConfig['stop'],
-    private readonly maxUpdate: number,
+    private readonly maxUpdate: number | null,
     state: StopState = { recent: [], best: null },
   ) {
     this.recent = [...state.recent];
@@ -37,6 +37,12 @@ export class StopRules {
   get smoothedLoss(): number | undefined {
     if (this.recent.length < this.window) return undefined;
     return this.recent.reduce((sum, loss) => sum + loss, 0) / this.window;
+  }
+
+  /** Mean of the latest losses, up to `stop.loss_window` of them; undefined before the first. */
+  get meanLoss(): number | undefined {
+    const { length } = this.recent;
+    return length === 0 ? undefined : this.recent.reduce((sum, loss) => sum + loss, 0) / length;
   }
 
   /**
@@ -51,9 +57,9 @@ export class StopRules {
 
   /** The rules alone, without a new loss: a resumed run may have nothing left to do. */
   check(update: number, seconds: number): Stop | null {
-    const { loss_threshold: threshold, patience_updates: patience, max_seconds: limit } = this.config;
+    const { loss_threshold: threshold, plateau_patience: patience, max_seconds: limit } = this.config;
     const loss = this.smoothedLoss;
-    if (update >= this.maxUpdate) {
+    if (this.maxUpdate !== null && update >= this.maxUpdate) {
       return { reason: 'max_update', message: `reached optimization.max_update (${this.maxUpdate})` };
     }
     if (threshold !== null && loss !== undefined && loss <= threshold) {
@@ -62,15 +68,15 @@ export class StopRules {
         message: `the mean loss of the last ${this.window} updates, ${loss.toPrecision(4)}, is at or below stop.loss_threshold (${threshold})`,
       };
     }
-    if (patience > 0 && this.best && update - this.best.update >= patience) {
+    if (patience !== null && this.best && update - this.best.update >= patience) {
       return {
         reason: 'plateau',
         message:
-          `the mean loss of ${this.window} updates has not improved by ${this.config.min_delta * 100} % for ` +
-          `${update - this.best.update} updates (stop.patience_updates); lowest was ${this.best.loss.toPrecision(4)} at update ${this.best.update}`,
+          `the mean loss of ${this.window} updates has not improved by ${this.config.plateau_min_delta * 100} % for ` +
+          `${update - this.best.update} updates (stop.plateau_patience); lowest was ${this.best.loss.toPrecision(4)} at update ${this.best.update}`,
       };
     }
-    if (limit > 0 && seconds >= limit) {
+    if (limit !== null && seconds >= limit) {
       return {
         reason: 'max_seconds',
         message: `${Math.round(seconds)} s are over (stop.max_seconds ${limit})`,
@@ -88,7 +94,7 @@ export class StopRules {
     if (this.recent.length > this.window) this.recent.shift();
     const smoothed = this.smoothedLoss;
     if (smoothed === undefined) return;
-    if (!this.best || smoothed < this.best.loss - Math.abs(this.best.loss) * this.config.min_delta) {
+    if (!this.best || smoothed < this.best.loss - Math.abs(this.best.loss) * this.config.plateau_min_delta) {
       this.best = { loss: smoothed, update };
     }
   }

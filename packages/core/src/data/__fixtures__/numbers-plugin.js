@@ -44,7 +44,7 @@ export default {
   openInputs: async (paths, data) => open(data, paths.length, paths),
   collate(samples) {
     const data = new Float32Array(samples.length * 2);
-    samples.forEach((sample, i) => data.set(sample.tensors.source.data, i * 2));
+    for (const [i, sample] of samples.entries()) data.set(sample.tensors.source.data, i * 2);
     return {
       size: samples.length,
       tensors: { source: { data, shape: [samples.length, 2] } },

@@ -1,0 +1,60 @@
+import type { RunConfig } from '../config/schema.js';
+import { D2vError } from '../errors.js';
+import type { TrainerState } from './trainer-state.js';
+
+type BestState = TrainerState['best'];
+
+const EVAL_METRICS = {
+  knn: ['eval/knn_top1', 'eval/knn_top5'],
+  linear: ['eval/linear_top1', 'eval/linear_top5'],
+};
+
+/** Follows `checkpoint.best_checkpoint_metric`: whether a new value beats all before it. */
+export class BestTracker {
+  private readonly metric: string;
+  private readonly maximise: boolean;
+
+  /** @throws D2vError when the metric is never measured in this run */
+  constructor(
+    config: Pick<RunConfig, 'checkpoint' | 'eval'>,
+    private best: BestState = null,
+  ) {
+    this.metric = config.checkpoint.best_checkpoint_metric;
+    this.maximise = config.checkpoint.maximize_best_checkpoint_metric ?? this.metric !== 'loss';
+    const measured = config.eval.interval_updates === null ? [] : available(config.eval);
+    if (this.metric !== 'loss' && !measured.includes(this.metric)) {
+      throw new D2vError(
+        `checkpoint.best_checkpoint_metric is "${this.metric}", but this run measures only ${['loss', ...measured].join(', ')}` +
+          `${config.eval.interval_updates === null ? ' (set eval.interval_updates for the others)' : ''}`,
+      );
+    }
+    if (this.best?.metric !== this.metric) this.best = null;
+  }
+
+  /** Whether the metric comes from evaluations (then a new best is saved at once) or from the training loss. */
+  get fromEvaluation(): boolean {
+    return this.metric !== 'loss';
+  }
+
+  /** Takes a value (undefined: not measured) and says whether it is the best so far. */
+  offer(update: number, value: number | undefined): boolean {
+    if (value === undefined || !Number.isFinite(value)) return false;
+    const { best } = this;
+    if (best && (this.maximise ? value <= best.value : value >= best.value)) return false;
+    this.best = { metric: this.metric, value, update };
+    return true;
+  }
+
+  /** The tracked metric's value among others. */
+  pick(metrics: Readonly<Record<string, number>>): number | undefined {
+    return metrics[this.metric];
+  }
+
+  state(): BestState {
+    return this.best && { ...this.best };
+  }
+}
+
+function available(config: RunConfig['eval']): string[] {
+  return [...(config.knn ? EVAL_METRICS.knn : []), ...(config.linear ? EVAL_METRICS.linear : [])];
+}

@@ -1,0 +1,13 @@
+export { syncFolder, writeFileAtomic } from './atomic-file.js';
+export { type CheckpointPointer, findCheckpoint } from './checkpoint-store.js';
+export type { EmbeddedBatch, Embeddings, EmbedInput, EmbedOptions } from './embed.js';
+export type { StartEvent, TrainerEvent, TrainerListener, UpdateEvent } from './events.js';
+export type { FeatureChoice } from './feature-batches.js';
+export { formatBytes } from './fs-errors.js';
+export { LoadedModel, type LoadModelOptions, loadModel } from './loaded-model.js';
+export { resolveDevice } from './machine.js';
+export { type MetricsRecord, readMetrics } from './metrics-log.js';
+export { Adam, type AdamOptions, type GroupOptions, type StepOptions, type StepResult } from './optimizer.js';
+export { createSchedule, type Schedule } from './schedules.js';
+export type { StopReason } from './stop-rules.js';
+export { type TrainOptions, type TrainResult, train } from './train.js';

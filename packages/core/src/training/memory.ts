@@ -1,0 +1,87 @@
+import type { RunConfig } from '../config/schema.js';
+import { D2vError } from '../errors.js';
+import type { Batch } from '../modality/contract.js';
+import { formatBytes } from './fs-errors.js';
+
+/** What an update of n samples at a time needs, in bytes: `fixed` + `base` + n * `perSample`. */
+export interface MemoryNeed {
+  /** Weights, gradients, moments, teacher: there already. */
+  fixed: number;
+  /** Activations that do not depend on the batch, and those of one sample. */
+  base: number;
+  perSample: number;
+}
+
+/** Kernel workspaces and gaps between blocks come on top of what tensors hold. */
+const OVERHEAD = 1.15;
+/** Node, the addon and the loader threads. */
+const RUNTIME = 200 * 2 ** 20;
+
+/**
+ * Measures what an update needs, by running it on one and on two samples: activations grow in proportion to the batch.
+ * @param peakOf runs forward and backward on the first n samples and returns the peak of memory beyond what was in use
+ */
+export function measureNeed(
+  batchSize: number,
+  fixed: number,
+  peakOf: (samples: number) => number,
+): MemoryNeed {
+  const one = peakOf(1);
+  if (batchSize === 1) return { fixed, base: 0, perSample: one };
+  const two = peakOf(2);
+  const perSample = Math.max(0, two - one);
+  return { fixed, base: Math.max(0, one - perSample), perSample };
+}
+
+export function totalNeed(need: MemoryNeed, batchSize: number): number {
+  return need.fixed + (need.base + need.perSample * batchSize) * OVERHEAD + RUNTIME;
+}
+
+/** Memory that this process can have in all: what is free, and what it has already. */
+export function memoryForProcess(): number {
+  return process.availableMemory() + process.memoryUsage.rss();
+}
+
+/**
+ * Compares need and supply before the first update.
+ * @returns a line for the user
+ * @throws D2vError that says what would fit
+ */
+export function checkMemory(need: MemoryNeed, config: RunConfig, available: number): string {
+  const { batch_size: size } = config.data;
+  const total = totalNeed(need, size);
+  if (total <= available) return `needs about ${formatBytes(total)} of ${formatBytes(available)} memory`;
+  const activations = (need.base + need.perSample * size) * OVERHEAD;
+  throw new D2vError(
+    `this run needs about ${formatBytes(total)} of memory (weights, gradients and moments ${formatBytes(need.fixed)}; ` +
+      `activations ${formatBytes(activations)} for data.batch_size ${size} x model.clone_batch ${config.model.clone_batch}), ` +
+      `but ${formatBytes(available)} is available: ${remedy(need, config, available)}`,
+  );
+}
+
+function remedy(need: MemoryNeed, config: RunConfig, available: number): string {
+  const perUpdate = config.data.batch_size * config.optimization.update_freq;
+  const fits = (size: number) => totalNeed(need, size) <= available;
+  for (let size = config.data.batch_size - 1; size >= 1; size--) {
+    if (perUpdate % size === 0 && fits(size)) {
+      return `data.batch_size=${size} with optimization.update_freq=${perUpdate / size} fits and gives the same updates`;
+    }
+  }
+  return 'even one sample at a time does not fit; lower model.clone_batch or choose a smaller preset';
+}
+
+/** The first `count` samples of a batch, as views. */
+export function firstSamples(batch: Batch, count: number): Batch {
+  const size = Math.min(count, batch.size);
+  const tensors = Object.entries(batch.tensors).map(([name, { data, shape }]) => {
+    const stride = data.length / batch.size;
+    const part = { data: data.subarray(0, size * stride), shape: [size, ...shape.slice(1)] };
+    return [name, part] as const;
+  });
+  return {
+    size,
+    tensors: Object.fromEntries(tensors),
+    labels: batch.labels?.subarray(0, size),
+    ids: batch.ids.slice(0, size),
+  };
+}

@@ -1,0 +1,72 @@
+import type { RunConfig } from '../config/schema.js';
+import type { BatchJob } from '../data/load-batch.js';
+import { automaticWorkers, DataLoader } from '../data/loader.js';
+import { openSource } from '../data/open-source.js';
+import type { SourceSpec } from '../data/protocol.js';
+import { D2vError } from '../errors.js';
+import { dataCacheDir } from '../modality/cache-dir.js';
+import type { DataSource, DataSplit, Modality } from '../modality/contract.js';
+
+export interface RunDataOptions {
+  config: RunConfig;
+  modality: Modality;
+  /** Opens data in this process instead of through the plugin; then there are no loader threads. */
+  openSource?: (split: DataSplit) => Promise<DataSource>;
+  offline?: boolean;
+  log(message: string): void;
+}
+
+/** The data of a run: opens its parts (downloads happen here, once) and makes loaders for them. */
+export class RunData {
+  private readonly sources = new Map<DataSplit, Promise<DataSource>>();
+
+  constructor(private readonly options: RunDataOptions) {}
+
+  /** A part of the data, opened in this thread. @throws D2vError when it is empty */
+  source(split: DataSplit): Promise<DataSource> {
+    let source = this.sources.get(split);
+    if (!source) {
+      source = this.open(split);
+      this.sources.set(split, source);
+    }
+    return source;
+  }
+
+  /** A loader of a part that is open already. */
+  loader(split: DataSplit, source: DataSource, jobs: Iterable<BatchJob>): DataLoader {
+    const { config, modality } = this.options;
+    const { data, common } = config;
+    const workers = this.options.openSource ? 0 : (data.num_workers ?? automaticWorkers());
+    return new DataLoader({
+      jobs,
+      workers,
+      prefetch: data.prefetch,
+      timeoutSeconds: data.worker_timeout_seconds,
+      local: { source, modality, data, seed: common.seed },
+      spec: this.spec(split),
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const source of this.sources.values()) await (await source.catch(() => null))?.close?.();
+    this.sources.clear();
+  }
+
+  private async open(split: DataSplit): Promise<DataSource> {
+    const { openSource: own, modality, log } = this.options;
+    const source = own ? await own(split) : await openSource(modality, this.spec(split), log);
+    if (source.length === 0) throw new D2vError(`the ${split} part of ${source.name} has no samples`);
+    return source;
+  }
+
+  private spec(split: DataSplit): SourceSpec {
+    const { config, modality, offline } = this.options;
+    const { data } = config;
+    return {
+      moduleUrl: modality.moduleUrl,
+      data,
+      open: { kind: 'data', split, cacheDir: dataCacheDir(data.cache_dir), offline: offline ?? data.offline },
+      seed: config.common.seed,
+    };
+  }
+}

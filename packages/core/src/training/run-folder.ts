@@ -1,0 +1,85 @@
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { D2vError } from '../errors.js';
+import { CheckpointStore } from './checkpoint-store.js';
+import { explainWriteError } from './fs-errors.js';
+import { RunLock } from './run-lock.js';
+
+/** Names inside a run folder. */
+export const METRICS_FILE = 'metrics.jsonl';
+export const CURVES_FILE = 'curves.html';
+export const TENSORBOARD_FOLDER = 'tensorboard';
+
+/** Leftovers of processes that died between two steps; young ones may belong to a process that is just starting. */
+const LEFTOVER = /\.(tmp-\d+-[0-9a-f]+|stale-[0-9a-f]+)$|^\.lock\.[0-9a-f]+$/;
+const LEFTOVER_AGE_MS = 60_000;
+
+/** A run folder that this process has locked. */
+export class RunFolder {
+  private constructor(
+    readonly path: string,
+    readonly store: CheckpointStore,
+    /** The update to go on from, or null for a new run. */
+    readonly resumeFrom: number | null,
+    private readonly lock: RunLock,
+  ) {}
+
+  /**
+   * Makes the folder if needed, locks it and clears away what killed processes left.
+   * @param resume go on from the last checkpoint; otherwise the folder must hold none
+   * @throws D2vError when it is in use, cannot be written, or does not fit `resume`
+   */
+  static async open(path: string, options: { resume: boolean; keep: number }): Promise<RunFolder> {
+    if (!options.resume || (await exists(path))) {
+      try {
+        await mkdir(path, { recursive: true });
+      } catch (error) {
+        throw await explainWriteError(error, 'the run folder', path);
+      }
+    } else {
+      throw new D2vError(`there is no run to resume in ${path}: the folder does not exist`);
+    }
+    const lock = await RunLock.acquire(path);
+    try {
+      const store = new CheckpointStore(join(path, 'checkpoints'), options.keep);
+      await removeLeftovers(path);
+      await store.clean();
+      const last = await store.resolve('last');
+      if (options.resume && last === null) {
+        throw new D2vError(
+          `there is no checkpoint to resume from in ${path}; start the run without --resume`,
+        );
+      }
+      if (!options.resume && last !== null) {
+        throw new D2vError(
+          `${path} holds a run already (checkpoint ${last}): continue it with --resume, or choose another folder with --run`,
+        );
+      }
+      return new RunFolder(path, store, last, lock);
+    } catch (error) {
+      await lock.release();
+      throw await explainWriteError(error, 'the run folder', path);
+    }
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  async close(): Promise<void> {
+    await this.lock.release();
+  }
+}
+
+async function removeLeftovers(path: string): Promise<void> {
+  for (const name of await readdir(path)) {
+    if (!LEFTOVER.test(name)) continue;
+    const file = join(path, name);
+    const age = Date.now() - ((await stat(file).catch(() => null))?.mtimeMs ?? 0);
+    if (age > LEFTOVER_AGE_MS) await rm(file, { force: true });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null)) !== null;
+}

@@ -1,0 +1,224 @@
+import type { RunConfig } from '../config/schema.js';
+import type { Data2Vec } from '../data2vec/model.js';
+import type { BadSamples } from './bad-samples.js';
+import type { BestTracker } from './best.js';
+import { writeCheckpoint } from './checkpoint.js';
+import type { RunClock } from './clock.js';
+import type { Evaluator } from './evaluator.js';
+import type { TrainerListener } from './events.js';
+import { checkCollapse, type NonFiniteGuard } from './guards.js';
+import type { Meters } from './meters.js';
+import type { Adam } from './optimizer.js';
+import type { RunFolder } from './run-folder.js';
+import type { RunLog } from './run-log.js';
+import type { Schedule } from './schedules.js';
+import type { Stop, StopRules } from './stop-rules.js';
+import type { StopSignal } from './stop-signal.js';
+import type { TrainerState } from './trainer-state.js';
+import type { UpdateData, UpdateFeed } from './update-feed.js';
+import { runUpdate, type UpdateResult } from './update-step.js';
+
+/** What a run is made of; see `train.ts`, which puts it together. */
+export interface TrainerParts {
+  config: RunConfig;
+  model: Data2Vec;
+  optimizer: Adam;
+  schedule: Schedule;
+  feed: UpdateFeed;
+  epochSize: number;
+  folder: RunFolder;
+  log: RunLog;
+  meters: Meters;
+  rules: StopRules;
+  nonFinite: NonFiniteGuard;
+  bad: BadSamples;
+  best: BestTracker;
+  evaluator: Evaluator | null;
+  clock: RunClock;
+  stopSignal: StopSignal;
+  machine: TrainerState['machine'];
+  emit: TrainerListener;
+}
+
+/** Where the run stands; with the parts' own states, a checkpoint. */
+export type Progress = Pick<TrainerState, 'update' | 'samples' | 'position'>;
+
+export interface LoopResult extends Progress {
+  stop: Stop;
+  /** Update of the checkpoint that `last` points to. */
+  checkpoint: number;
+  metrics: Record<string, number>;
+}
+
+/** The loop: data, update, metrics, evaluation, checkpoint, until a rule or a signal ends it. */
+export class Trainer {
+  private readonly progress: Progress;
+  /** Update of the last checkpoint; -1 before the first. */
+  private saved: number;
+  private lastMetrics: Record<string, number> = {};
+  /** Since the last line of the log. */
+  private interval = { start: performance.now(), samples: 0 };
+
+  constructor(
+    private readonly parts: TrainerParts,
+    progress: Progress,
+  ) {
+    this.progress = { ...progress };
+    this.saved = parts.folder.resumeFrom ?? -1;
+  }
+
+  /** @throws D2vError when the run cannot go on; its checkpoints are then as the last save left them */
+  async run(): Promise<LoopResult> {
+    const { rules, clock, feed } = this.parts;
+    feed.takeWaited();
+    let stop = this.signalled() ?? rules.check(this.progress.update, clock.seconds);
+    while (!stop) stop = await this.update();
+    if (this.saved !== this.progress.update) await this.save(false);
+    await this.parts.log.drawCurves();
+    return { ...this.progress, stop, checkpoint: this.saved, metrics: this.lastMetrics };
+  }
+
+  private async update(): Promise<Stop | null> {
+    const { config, model, optimizer, schedule, feed, rules, clock } = this.parts;
+    const data = await feed.next();
+    this.noteBadSamples(data);
+    const lr = schedule(this.progress.update);
+    const result = await runUpdate(model, optimizer, data.batches, {
+      modality: config.modality,
+      lr,
+      clipNorm: config.optimization.clip_norm,
+    });
+    this.advance(data);
+    const applied = this.judge(result);
+    if (applied) this.parts.meters.add({ loss: result.loss, ...result.metrics });
+    this.announce(result, lr, applied);
+    const stop = rules.after(this.progress.update, applied ? result.loss : null, clock.seconds);
+    await this.atIntervals(lr, stop);
+    return stop ?? this.signalled();
+  }
+
+  private async atIntervals(lr: number, stop: Stop | null): Promise<void> {
+    const { config, best, evaluator, rules } = this.parts;
+    const { update } = this.progress;
+    const due = (interval: number | null) => interval !== null && interval > 0 && update % interval === 0;
+    if (due(config.common.log_interval) || stop) this.logMetrics(lr);
+    const start = performance.now();
+    let isBest = false;
+    if (evaluator && due(config.eval.interval_updates)) {
+      const metrics = await evaluator.run();
+      this.parts.log.record('eval', update, metrics);
+      isBest = best.fromEvaluation && best.offer(update, best.pick(metrics));
+    }
+    const save = due(config.checkpoint.save_interval_updates) || stop !== null;
+    if (save && !best.fromEvaluation) isBest = best.offer(update, rules.meanLoss);
+    if (save || isBest) await this.save(isBest);
+    // Speed is that of updates: evaluations and checkpoints do not count.
+    this.interval.start += performance.now() - start;
+  }
+
+  private advance(data: UpdateData): void {
+    this.progress.update++;
+    this.progress.samples += data.samples;
+    this.progress.position = data.position;
+    this.interval.samples += data.samples;
+  }
+
+  private noteBadSamples({ samples, bad }: UpdateData): void {
+    for (const { file, reason } of this.parts.bad.record(samples, bad)) {
+      this.parts.emit({ type: 'warning', message: `skipped a damaged sample, ${file}: ${reason}` });
+    }
+  }
+
+  /** Whether the update was applied. @throws D2vError when the run has diverged or collapsed */
+  private judge({ loss, gradNorm, applied, metrics }: UpdateResult): boolean {
+    const { config, nonFinite, emit } = this.parts;
+    const { update } = this.progress;
+    if (!nonFinite.accept(update, loss, applied ? gradNorm : Number.NaN)) {
+      emit({ type: 'warning', message: `update ${update} was skipped: its loss or gradient is not finite` });
+      return false;
+    }
+    checkCollapse(update, metrics, {
+      minTargetVar: config.model.min_target_var,
+      minPredVar: config.model.min_pred_var,
+      after: config.stop.collapse_after,
+    });
+    return true;
+  }
+
+  private announce(result: UpdateResult, lr: number, applied: boolean): void {
+    const { clock, emit, config } = this.parts;
+    const { update } = this.progress;
+    emit({
+      type: 'update',
+      update,
+      maxUpdate: config.optimization.max_update,
+      progress: clock.progress(update),
+      loss: applied ? result.loss : Number.NaN,
+      lr,
+      samplesPerSecond: this.interval.samples / this.intervalSeconds(),
+      etaSeconds: clock.eta(update),
+    });
+  }
+
+  private logMetrics(lr: number): void {
+    const { meters, model, feed, bad, nonFinite, clock, epochSize, log, config } = this.parts;
+    const { update, position } = this.progress;
+    if (meters.empty) return;
+    const seconds = this.intervalSeconds();
+    const { loss, ...means } = meters.flush() as { loss: number };
+    this.lastMetrics = {
+      epoch: position.epoch + position.offset / epochSize,
+      loss,
+      ...means,
+      ema_decay: model.emaDecay,
+      lr,
+      ...(config.model.log_norms ? model.norms() : {}),
+      bad_samples: bad.count,
+      skipped_updates: nonFinite.skipped,
+      samples_per_second: this.interval.samples / seconds,
+      wait_share: feed.takeWaited() / seconds,
+      seconds: clock.seconds,
+    };
+    log.record('log', update, this.lastMetrics);
+    this.interval = { start: performance.now(), samples: 0 };
+  }
+
+  private intervalSeconds(): number {
+    return Math.max(1e-9, (performance.now() - this.interval.start) / 1000);
+  }
+
+  private async save(best: boolean): Promise<void> {
+    const { folder, log, emit, model, optimizer, config } = this.parts;
+    const { update } = this.progress;
+    const start = performance.now();
+    log.sync();
+    const state = this.state();
+    await folder.store.save(update, best, (path) => writeCheckpoint(path, model, optimizer, config, state));
+    this.saved = update;
+    await log.drawCurves();
+    const seconds = (performance.now() - start) / 1000;
+    emit({ type: 'checkpoint', update, path: `checkpoints/${update}`, best, seconds });
+  }
+
+  private state(): TrainerState {
+    const { clock, optimizer, meters, rules, nonFinite, bad, best, machine } = this.parts;
+    return {
+      format: 1,
+      ...this.progress,
+      seconds: clock.seconds,
+      adamSteps: optimizer.stepCounts(),
+      meters: meters.state(),
+      stop: rules.state(),
+      nonFinite: nonFinite.state(),
+      badSamples: bad.state(),
+      best: best.state(),
+      machine,
+    };
+  }
+
+  private signalled(): Stop | null {
+    const cause = this.parts.stopSignal.requested;
+    if (cause === null) return null;
+    return { reason: 'signal', message: `stopped by ${cause} after update ${this.progress.update}` };
+  }
+}
