@@ -1,0 +1,94 @@
+/**
+ * Finding image files: folders of any depth, single files, and lists of files.
+ *
+ * Names are sorted by code unit, so the order is the same on every platform. Links to files and folders are followed;
+ * a folder that was seen before (a link back up, or two links to one place) is not entered again.
+ */
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { D2vError } from '@d2v/core';
+import fastGlob from 'fast-glob';
+import { IMAGE_EXTENSIONS } from '../decode.js';
+
+/** An image file below a folder. */
+export interface FoundFile {
+  path: string;
+  /** Relative to the folder that was searched, with `/`. */
+  name: string;
+  /** Class stated by a file list. */
+  className?: string;
+}
+
+const ENDINGS = new Set<string>(IMAGE_EXTENSIONS.map((extension) => `.${extension}`));
+const LIST_ENDING = '.txt';
+
+export const isImageName = (name: string) => ENDINGS.has(extname(name).toLowerCase());
+
+const byName = (a: FoundFile, b: FoundFile) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+
+/** All image files below a folder, sorted. Hidden files and folders, and other kinds of files, are passed over. */
+export async function findImages(folder: string): Promise<FoundFile[]> {
+  const found: FoundFile[] = [];
+  const seen = new Set<string>();
+  const pending = [{ folder, prefix: '' }];
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    const real = await realpath(next.folder);
+    if (seen.has(real)) continue;
+    seen.add(real);
+    const entries = await fastGlob('**/*', {
+      cwd: next.folder,
+      followSymbolicLinks: false,
+      onlyFiles: false,
+      objectMode: true,
+      suppressErrors: false,
+    });
+    for (const { path, dirent } of entries) {
+      const [full, name] = [join(next.folder, path), next.prefix + path];
+      if (dirent.isSymbolicLink()) {
+        // A link to nowhere is no image.
+        const target = await stat(full).catch(() => null);
+        if (target?.isDirectory()) pending.push({ folder: full, prefix: `${name}/` });
+        else if (target?.isFile() && isImageName(name)) found.push({ path: full, name });
+      } else if (dirent.isDirectory()) {
+        seen.add(join(real, path));
+      } else if (dirent.isFile() && isImageName(name)) {
+        found.push({ path: full, name });
+      }
+    }
+  }
+  return found.sort(byName);
+}
+
+/**
+ * Files of a list: one path per line, relative to the list's folder, optionally followed by a tab and a class.
+ * Empty lines and lines that start with # are skipped.
+ */
+export async function readFileList(file: string): Promise<FoundFile[]> {
+  const lines = (await readFile(file, 'utf8')).replace(/^\uFEFF/, '').split(/\r?\n/);
+  return lines
+    .filter((line) => line.trim() !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const [name = '', className] = line.split('\t');
+      return { path: resolve(dirname(file), name), name, className: className?.trim() || undefined };
+    });
+}
+
+/**
+ * The images that a user's path stands for: a folder, a list of files (.txt), or one image.
+ * @throws D2vError if there is nothing there
+ */
+export async function findInput(path: string): Promise<FoundFile[]> {
+  const info = await stat(path).catch(() => null);
+  if (!info) throw new D2vError(`${path}: no such file or folder`);
+  try {
+    if (info.isDirectory()) return await findImages(path);
+    if (extname(path).toLowerCase() === LIST_ENDING) return await readFileList(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === undefined) throw error;
+    throw new D2vError(`cannot read ${(error as NodeJS.ErrnoException).path ?? path} (${code})`, {
+      cause: error,
+    });
+  }
+  return [{ path, name: basename(path) }];
+}

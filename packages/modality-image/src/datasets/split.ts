@@ -1,0 +1,14 @@
+/**
+ * Which samples are held out when the data has no split of its own.
+ *
+ * A sample's place follows from its name alone: the first 32 bits of the SHA-256 of the name, as a fraction of 2^32,
+ * are below the held-out share or not. So it does not depend on the platform, on the order of files or on which other
+ * samples there are: adding images never moves one from training to evaluation or back.
+ */
+import { createHash } from 'node:crypto';
+
+/** Whether the sample of this name is held out. Names are compared in Unicode NFC, with `/` between folders. */
+export function isHeldOut(name: string, share: number): boolean {
+  const digest = createHash('sha256').update(name.normalize('NFC')).digest();
+  return digest.readUInt32BE(0) / 2 ** 32 < share;
+}
