@@ -30,7 +30,8 @@ export class Parameter extends Tensor {
   /** The full name within the tree it was bound with, e.g. `blocks.0.attn.qkv.weight`; empty before. */
   name = '';
   readonly init: Init;
-  readonly trainable: boolean;
+  /** Whether it is trained at all; see `freeze`. */
+  trainable: boolean;
   readonly decay: boolean | undefined;
   readonly group: string | undefined;
   private compute: RawTensor | null = null;
@@ -41,6 +42,12 @@ export class Parameter extends Tensor {
     this.trainable = options.trainable ?? true;
     this.decay = options.decay;
     this.group = options.group;
+  }
+
+  /** Takes it out of training: no gradient, no optimizer state. Before an arena gives it storage. */
+  freeze(): void {
+    if (this.handle) throw new D2vError(`Parameter '${this.name}' is in an arena already: freeze it before.`);
+    this.trainable = false;
   }
 
   override get raw(): RawTensor {
