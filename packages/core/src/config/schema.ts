@@ -139,7 +139,7 @@ export const checkpointSchema = z.strictObject({
   best_checkpoint_metric: z
     .string()
     .default('loss')
-    .describe('what chooses the best: loss, or e.g. eval_knn_top1'),
+    .describe('what chooses the best: loss, or e.g. eval/knn_top1'),
   maximize_best_checkpoint_metric: z
     .boolean()
     .nullable()

@@ -1,10 +1,8 @@
-/** Quality of frozen features, measured with labels: for the trainer's evaluations, `d2v eval` and the end report. */
+/** Quality of frozen features, measured with labels: for `d2v eval` and the report at the end of a run. */
 import type { RunConfig } from '../config/schema.js';
-import type { Data2Vec } from '../data2vec/index.js';
 import { D2vError } from '../errors.js';
 import { dataCacheDir } from '../modality/cache-dir.js';
 import type { DataSource, Modality } from '../modality/contract.js';
-import { networkExtractor } from './extractors.js';
 import type { Accuracy } from './features.js';
 import { knn } from './knn.js';
 import { type FeatureExtractor, LabelledSet } from './labelled-set.js';
@@ -81,26 +79,4 @@ export async function evaluateFeatures(
     if (config.linear) row.linear = linearProbe(x, train.labels, y, valid.labels, { device });
     return row;
   });
-}
-
-/**
- * Scores a model's features, for the evaluations during training.
- * @returns metrics `eval_knn_top1`, `eval_knn_top5`, `eval_linear_top1`, `eval_linear_top5`: those that are switched on
- */
-export async function evaluateModel(
-  model: Data2Vec,
-  modality: Modality,
-  config: RunConfig,
-  data: Pick<EvaluationData, 'train' | 'valid'>,
-): Promise<Record<string, number>> {
-  const extractor = networkExtractor('model', model, modality.name, config.eval);
-  const [row] = await evaluateFeatures([extractor], data, config.eval);
-  const metrics: Record<string, number> = {};
-  for (const method of ['knn', 'linear'] as const) {
-    const accuracy = row![method];
-    if (!accuracy) continue;
-    metrics[`eval_${method}_top1`] = accuracy.top1;
-    metrics[`eval_${method}_top5`] = accuracy.top5;
-  }
-  return metrics;
 }

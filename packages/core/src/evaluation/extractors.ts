@@ -1,36 +1,18 @@
-import type { RunConfig } from '../config/schema.js';
-import type { Data2Vec } from '../data2vec/index.js';
+import type { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
-import type { Batch, HostTensor, Modality, Sample } from '../modality/contract.js';
+import type { Batch, HostTensor, Modality } from '../modality/contract.js';
+import { batchFeatures, type FeatureChoice } from '../training/feature-batches.js';
 import type { FeatureExtractor } from './labelled-set.js';
 
-/** Which features of a network: the keys of the `eval` section. */
-export type FeatureChoice = Pick<RunConfig['eval'], 'network' | 'pool' | 'layer'>;
-
-/** Pooled features of a model, in evaluation mode. */
+/** Pooled features of a model, in evaluation mode. A model without teacher gives its student's. */
 export function networkExtractor(
   name: string,
   model: Data2Vec,
   modality: string,
   choice: FeatureChoice,
 ): FeatureExtractor {
-  const network = choice.network === 'teacher' && model.teacher ? 'teacher' : 'student';
-  return {
-    name,
-    extract(batch) {
-      const features = model.extractFeatures(batch, {
-        modality,
-        network,
-        layer: choice.layer ?? 'last',
-        extraTokens: true,
-      });
-      try {
-        return model.poolFeatures(features, choice.pool)[0]!.data;
-      } finally {
-        for (const layer of features.layers) layer.dispose();
-      }
-    },
-  };
+  const network = model.teacher ? choice.network : 'student';
+  return { name, extract: (batch) => batchFeatures(model, modality, batch, { ...choice, network }).data };
 }
 
 /** What the plugin offers to compare with (raw pixels), or undefined. */
@@ -58,19 +40,12 @@ export function tokenFeatures(
   model: Data2Vec,
   modality: string,
   batch: Batch,
-  samples: readonly Sample[],
   choice: FeatureChoice,
 ): HostTensor[] {
-  const network = choice.network === 'teacher' && model.teacher ? 'teacher' : 'student';
-  const features = model.extractFeatures(batch, { modality, network, layer: choice.layer ?? 'last' });
-  try {
-    const [pooled] = model.poolFeatures(features, 'none');
-    const [, tokens = 0, dim = 0] = pooled!.shape;
-    return samples.map((_sample, i) => ({
-      data: pooled!.data.slice(i * tokens * dim, (i + 1) * tokens * dim),
-      shape: [tokens, dim],
-    }));
-  } finally {
-    for (const layer of features.layers) layer.dispose();
-  }
+  const { data, shape } = batchFeatures(model, modality, batch, { ...choice, pool: 'none' });
+  const [samples = 0, tokens = 0, dim = 0] = shape;
+  return Array.from({ length: samples }, (_, i) => ({
+    data: data.slice(i * tokens * dim, (i + 1) * tokens * dim),
+    shape: [tokens, dim],
+  }));
 }

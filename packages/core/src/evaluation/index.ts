@@ -2,11 +2,10 @@ export {
   type EvaluationData,
   type EvaluationRow,
   evaluateFeatures,
-  evaluateModel,
   type OpenEvaluationOptions,
   openEvaluationData,
 } from './evaluate.js';
-export { baselineExtractor, type FeatureChoice, networkExtractor, tokenFeatures } from './extractors.js';
+export { baselineExtractor, networkExtractor, tokenFeatures } from './extractors.js';
 export type { Accuracy, FeatureMatrix } from './features.js';
 export { type KnnOptions, knn } from './knn.js';
 export { type FeatureExtractor, LabelledSet, type LabelledSetOptions } from './labelled-set.js';

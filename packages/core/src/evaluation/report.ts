@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import type { RunConfig } from '../config/schema.js';
-import { Data2Vec } from '../data2vec/index.js';
+import { Data2Vec } from '../data2vec/model.js';
 import type { DataSource, Modality, Sample } from '../modality/contract.js';
 import { writeFileAtomic } from '../training/atomic-file.js';
 import { type EvaluationData, type EvaluationRow, evaluateFeatures, openEvaluationData } from './evaluate.js';
@@ -59,7 +59,7 @@ export async function runReport(options: ReportOptions): Promise<Report | null> 
     if (modality.preview) {
       const samples = await previewSamples(data);
       const batch = modality.collate(samples, config.data);
-      const features = tokenFeatures(model, modality.name, batch, samples, config.eval);
+      const features = tokenFeatures(model, modality.name, batch, config.eval);
       const png = join(runDir, 'preview.png');
       await writeFileAtomic(png, await modality.preview({ samples, features, data: config.data }));
       files.push(png);

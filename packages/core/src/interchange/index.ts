@@ -11,4 +11,5 @@ export {
 export { readJsonl } from './jsonl.js';
 export { NpyWriter, readNpy, writeNpy } from './npy.js';
 export { openSafetensors, parseSafetensors, SafetensorsFile, type TensorInfo } from './safetensors.js';
+export { SafetensorsRowWriter } from './safetensors-rows.js';
 export { encodeSafetensors, type TensorEntry, writeSafetensors } from './safetensors-writer.js';

@@ -11,6 +11,7 @@ import { duplicateKey } from './json-keys.js';
 import { readJsonl } from './jsonl.js';
 import { NpyWriter, parseNpy, readNpy, writeNpy } from './npy.js';
 import { openSafetensors, parseSafetensors } from './safetensors.js';
+import { SafetensorsRowWriter } from './safetensors-rows.js';
 import { encodeSafetensors, type TensorEntry, writeSafetensors } from './safetensors-writer.js';
 
 let dir: string;
@@ -180,6 +181,25 @@ describe('safetensors', () => {
     const file = openSafetensors(path);
     await truncate(path, 30);
     expect(() => file.read('bytes')).toThrow('became shorter');
+    file.close();
+  });
+});
+
+describe('rows of unknown number', () => {
+  it('become a safetensors file with labels', async () => {
+    const path = join(dir, 'rows.safetensors');
+    const writer = await SafetensorsRowWriter.create(path, 'features', [2]);
+    await writer.append(new Float32Array([1, 2]));
+    await writer.append(new Float32Array([3, 4]));
+    const labels = new Int32Array([7, 8]);
+    await writer.finish([{ name: 'labels', dtype: 'i32', shape: [2], bytes: bytesOf(labels) }], {
+      pool: 'mean',
+    });
+    const file = openSafetensors(path);
+    expect(file.info('features').shape).toEqual([2, 2]);
+    expect([...file.readFloat32('features')]).toEqual([1, 2, 3, 4]);
+    expect([...file.readFloat32('labels')]).toEqual([7, 8]);
+    expect(file.metadata.get('pool')).toBe('mean');
     file.close();
   });
 });

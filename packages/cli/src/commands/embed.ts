@@ -1,0 +1,107 @@
+import { stat } from 'node:fs/promises';
+import type { DataSource, LoadedModel } from '@d2v/core';
+import pc from 'picocolors';
+import { formatOf, openSink } from '../embedding-sink.js';
+import { CliError } from '../failure.js';
+import { type PluginOptions, usePlugins } from './shared.js';
+
+interface EmbedCommandOptions extends PluginOptions {
+  out: string;
+  network?: 'student' | 'teacher';
+  layer?: number;
+  pool: 'mean' | 'cls' | 'none';
+  split: 'train' | 'valid' | 'all';
+  checkpoint: 'last' | 'best';
+  batchSize?: number;
+  workers?: number;
+  device?: string;
+  quiet?: boolean;
+}
+
+/** `d2v embed`: writes features of files, folders or a dataset. */
+export async function embed(path: string, inputs: string[], options: EmbedCommandOptions): Promise<void> {
+  formatOf(options.out);
+  const { loadModel } = await import('@d2v/core');
+  await usePlugins(options);
+  const loaded = await loadModel(path, { device: options.device, which: options.checkpoint });
+  let source: DataSource | undefined;
+  try {
+    source = await openDataset(loaded, inputs, options);
+    await write(loaded, source ?? inputs, options);
+  } finally {
+    await source?.close?.();
+    loaded.dispose();
+  }
+}
+
+async function write(
+  loaded: LoadedModel,
+  input: DataSource | string[],
+  options: EmbedCommandOptions,
+): Promise<void> {
+  const { network = 'teacher', pool, layer } = options;
+  const sink = await openSink(options.out, {
+    format: 'd2v-features',
+    modality: loaded.modality.name,
+    network,
+    pool,
+    layer: layer === undefined ? 'last' : String(layer),
+    update: String(loaded.update),
+  });
+  let done = 0;
+  let bad = 0;
+  let shape: number[] = [];
+  const tty = process.stderr.isTTY && !options.quiet;
+  try {
+    const stream = loaded.embedStream(input, {
+      network,
+      pool,
+      layer,
+      batchSize: options.batchSize,
+      numWorkers: options.workers,
+      onBad(file, reason) {
+        bad++;
+        process.stderr.write(
+          `${tty ? '\r\u001b[K' : ''}${pc.yellow('warning:')} ${file}: ${reason} (left out)\n`,
+        );
+      },
+    });
+    for await (const batch of stream) {
+      await sink.append(batch);
+      done += batch.ids.length;
+      shape = batch.shape.slice(1);
+      if (tty) process.stderr.write(`\r${done} embedded\u001b[K`);
+    }
+    if (tty) process.stderr.write('\r\u001b[K');
+    if (done === 0) throw new CliError('nothing was embedded: no input could be read');
+    const files = await sink.finish();
+    if (options.quiet) return;
+    const left = bad > 0 ? `, ${bad} damaged left out` : '';
+    process.stdout.write(`${done} samples of shape [${shape.join(', ')}]${left}: ${files.join(', ')}\n`);
+  } finally {
+    await sink.abort();
+  }
+}
+
+/** A single input that is no file but the name of a dataset. */
+async function openDataset(
+  { modality, config }: LoadedModel,
+  inputs: string[],
+  options: EmbedCommandOptions,
+): Promise<DataSource | undefined> {
+  const { dataCacheDir, didYouMean } = await import('@d2v/core');
+  const missing: string[] = [];
+  for (const input of inputs) if (!(await stat(input).catch(() => undefined))) missing.push(input);
+  const [first] = missing;
+  if (first === undefined) return undefined;
+  const names = Object.keys(modality.datasets);
+  if (inputs.length === 1 && Object.hasOwn(modality.datasets, first)) {
+    const data = { ...config.data, path: null, valid_path: null, dataset: first };
+    const log = (message: string) => process.stderr.write(`${message}\n`);
+    const cacheDir = dataCacheDir(data.cache_dir);
+    return modality.openData(data, { split: options.split, cacheDir, log, offline: data.offline });
+  }
+  throw new CliError(
+    `${first}: no such file or folder, and no dataset of modality ${modality.name}${didYouMean(first, names)}`,
+  );
+}

@@ -1,0 +1,30 @@
+/** Numbers and times as a person reads them. */
+
+/** 75 s as "1:15", 3700 s as "1:01:40". */
+export function duration(seconds: number): string {
+  const total = Math.max(0, Math.round(seconds));
+  const [h, m, s] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  const two = (n: number) => String(n).padStart(2, '0');
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+/** Four significant digits, without needless zeros; large whole numbers in full. */
+export function number(value: number): string {
+  if (!Number.isFinite(value)) return String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2).replace(/\.?0+e/, 'e');
+  return String(Number(value.toPrecision(4)));
+}
+
+/** 86 123 456 as "86.1 M". */
+export function count(value: number): string {
+  for (const [limit, unit] of [
+    [1e9, 'G'],
+    [1e6, 'M'],
+    [1e3, 'k'],
+  ] as const) {
+    if (value >= limit) return `${(value / limit).toFixed(value >= 100 * limit ? 0 : 1)} ${unit}`;
+  }
+  return String(value);
+}
