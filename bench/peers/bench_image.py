@@ -7,6 +7,7 @@ input with the JSON of N more updates, so that a caller can alternate between th
 """
 
 import argparse
+import dataclasses
 import json
 import resource
 import statistics
@@ -47,7 +48,7 @@ def main() -> None:
     def answer(updates: int) -> None:
         about = {
             'peer': 'pytorch', 'version': torch.__version__, 'compiled': args.compile, 'preset': args.preset,
-            'batch': batch, 'threads': torch.get_num_threads(),
+            'threads': torch.get_num_threads(), 'config': {'batch': batch, **dataclasses.asdict(cfg)},
         }  # fmt: skip
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
         print(json.dumps({**about, **measure(trainer, images, updates), 'peak_rss': peak}), flush=True)

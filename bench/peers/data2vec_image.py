@@ -64,7 +64,7 @@ class Config:
 PRESETS = {
     'tiny': (
         32,  # batch size
-        Config(image_size=32, patch=4, width=192, depth=6, prenet=0, heads=3, top_k=6, clone_batch=4,
+        Config(image_size=32, patch=4, width=192, depth=6, prenet=0, heads=6, top_k=6, clone_batch=4,
                decoder_width=192, decoder_layers=4),
     ),
     'base': (2, Config(clone_batch=8)),

@@ -1,0 +1,145 @@
+import { D2vError, type Modality, type RunConfig, resolveConfig } from '@d2v/core';
+import * as k from '@d2v/cuda-kernels';
+import { updateFlops } from './flops.js';
+import { GemmPeak } from './gemm-peak.js';
+import { type MemoryReport, memoryPoint, watchMemory } from './memory.js';
+import type { BenchOptions } from './options.js';
+import { Peer, peerMissing } from './peer.js';
+import { profileUpdates } from './profile.js';
+import { type BenchReport, side } from './report.js';
+import { UpdateRunner } from './runner.js';
+import { median } from './statistics.js';
+import { measureWaiting } from './waiting.js';
+import { type Workload, workloads } from './workloads.js';
+
+export interface Bench {
+  modality: Modality;
+  workload: Workload;
+  config: RunConfig;
+  options: BenchOptions;
+  log(message: string): void;
+}
+
+/** Finds the workload and its config. @throws D2vError naming what there is */
+export async function prepare(options: BenchOptions, log: (message: string) => void): Promise<Bench> {
+  const entry = Object.hasOwn(workloads, options.modality) ? workloads[options.modality] : undefined;
+  if (!entry) {
+    throw new D2vError(
+      `no workload for "${options.modality}": there are ${Object.keys(workloads).join(', ')}`,
+    );
+  }
+  const workload = options.preset ? entry.presets.find((w) => w.preset === options.preset) : entry.presets[0];
+  if (!workload) {
+    const names = entry.presets.map((w) => w.preset).join(', ');
+    throw new D2vError(`no workload "${options.preset}" for ${options.modality}: there are ${names}`);
+  }
+  const modality = await entry.load();
+  const set = [
+    ...workload.set,
+    `common.device=${options.device}`,
+    `common.dtype=${options.dtype}`,
+    ...options.set,
+  ];
+  const config = resolveConfig({ modality, preset: workload.preset, set });
+  if (options.threads > 0) k.setThreads(options.threads);
+  return { modality, workload, config, options, log };
+}
+
+function newRunner({ modality, workload, config, options }: Bench): UpdateRunner {
+  return new UpdateRunner(modality, config, workload.batch(config, 1), options.device);
+}
+
+/** Watches memory over many updates. */
+export function benchMemory(bench: Bench): MemoryReport {
+  const runner = newRunner(bench);
+  try {
+    return watchMemory(runner, bench.options.updates ?? 500, bench.options.device, ({ update }) =>
+      bench.log(`${update} updates`),
+    );
+  } finally {
+    runner.dispose();
+  }
+}
+
+/** Measures ours, and the peers in turns with it. */
+export async function benchUpdates(bench: Bench): Promise<BenchReport> {
+  const { workload, config, options, log } = bench;
+  const { device, dtype } = options;
+  const missing = options.peer ? peerMissing() : null;
+  const peers = options.peer && !missing ? await startPeers(bench) : [];
+  const runner = newRunner(bench);
+  try {
+    const peak = new GemmPeak(device, dtype);
+    const seconds: number[] = [];
+    log('warming up');
+    runner.measure(3);
+    const third = memoryPoint(3, device);
+    runner.measure(Math.max(0, workload.warmup - 3));
+    const perRound = options.updates ? Math.ceil(options.updates / workload.rounds) : workload.perRound;
+    k.resetPeakMemory(device);
+    peak.measure();
+    for (let round = 1; round <= workload.rounds; round++) {
+      log(`round ${round} of ${workload.rounds}`);
+      seconds.push(...runner.measure(perRound));
+      for (const peer of peers) await peer.run(perRound);
+      peak.measure();
+    }
+    for (const peer of peers) peer.checkConfig(workload.peer.expected(config));
+    const last = memoryPoint(0, device);
+    const shape = workload.shape(config);
+    const flops = updateFlops(shape);
+    const about = { samples: shape.samples, flops, peak: peak.best };
+    const { isa, gemm, threads } = k.deviceInfo();
+    const report: BenchReport = {
+      modality: options.modality,
+      preset: workload.preset,
+      device,
+      dtype,
+      threads,
+      isa,
+      gemm,
+      parameters: runner.parameters,
+      samples: shape.samples,
+      clones: shape.clones,
+      flops,
+      gemmPeak: { flopsPerSecond: peak.best, shapes: peak.shapes },
+      ours: side('ours', seconds, { ...about, peakRss: process.resourceUsage().maxRSS * 1024 }),
+      peers: peers.map((peer) => ({
+        ...side(peer.name, peer.seconds, { ...about, peakRss: peer.last!.peak_rss }),
+        ratio: median(peer.seconds) / median(seconds),
+      })),
+      ...(missing && { peerMissing: missing }),
+      tensors: {
+        peakBytes: last.peak,
+        liveBuffers: last.liveBuffers,
+        liveBuffersGrowth: last.liveBuffers - third.liveBuffers,
+        currentGrowth: last.current - third.current,
+      },
+    };
+    if (process.env.D2V_PROFILE === '1') {
+      log('profiling');
+      report.profile = profileUpdates(runner, perRound);
+    }
+    if (options.data) report.waiting = await waiting(bench, perRound);
+    return report;
+  } finally {
+    for (const peer of peers) await peer.stop();
+    runner.dispose();
+  }
+}
+
+async function waiting({ modality, config, workload, log }: Bench, perRound: number) {
+  log('updates from files');
+  return measureWaiting(modality, config, workload, 2 * perRound);
+}
+
+async function startPeers({ workload, options, log }: Bench): Promise<Peer[]> {
+  const peers: Peer[] = [];
+  for (const compiled of [false, true]) {
+    log(compiled ? 'compiling the PyTorch peer' : 'starting the PyTorch peer');
+    const { script } = workload.peer;
+    const { preset, warmup } = workload;
+    peers.push(await Peer.start({ script, preset, warmup, compiled, threads: options.threads }));
+  }
+  return peers;
+}

@@ -1,0 +1,74 @@
+import * as k from '@d2v/cuda-kernels';
+import type { UpdateRunner } from './runner.js';
+
+export interface MemoryPoint {
+  update: number;
+  /** Bytes of tensors in use between updates. */
+  current: number;
+  peak: number;
+  liveBuffers: number;
+  /** Of the process, bytes. */
+  rss: number;
+}
+
+export interface MemoryReport {
+  points: MemoryPoint[];
+  /** From the third update to the last. */
+  liveBuffersGrowth: number;
+  currentGrowth: number;
+  peakGrowth: number;
+  /** From a tenth of the updates to the last: the process settles later than the tensors do. */
+  rssGrowth: number;
+  flat: boolean;
+}
+
+/** The process may grow by this much: garbage of JavaScript that was not collected yet. */
+const RSS_SLACK = 32 << 20;
+
+export function memoryPoint(update: number, device: string): MemoryPoint {
+  const { current, peak, liveBuffers } = k.memoryStats(device);
+  return { update, current, peak, liveBuffers, rss: process.memoryUsage.rss() };
+}
+
+/** Runs updates and looks at memory ten or more times. `onPoint` hears of each look. */
+export function watchMemory(
+  runner: UpdateRunner,
+  updates: number,
+  device: string,
+  onPoint: (point: MemoryPoint) => void = () => {},
+): MemoryReport {
+  const points: MemoryPoint[] = [];
+  const every = Math.max(1, Math.floor(updates / 10));
+  const look = (update: number) => {
+    const point = memoryPoint(update, device);
+    points.push(point);
+    onPoint(point);
+  };
+  for (let update = 1; update <= updates; update++) {
+    // The first updates make buffers that live on; after that, the peak of each stretch is its own.
+    if (update > 3 && (update - 1) % every === 0) k.resetPeakMemory(device);
+    runner.update();
+    if (update === 3 || update % every === 0 || update === updates) look(update);
+  }
+  return judge(points);
+}
+
+/** @param points at least one, the first of them after the buffers that live on were made */
+export function judge(points: readonly MemoryPoint[]): MemoryReport {
+  const [first, last] = [points[0]!, points.at(-1)!];
+  const settled =
+    points.find((point) => point.update >= last.update / 10 && point.update >= first.update) ?? first;
+  const peaks = points.slice(1);
+  const growth = {
+    liveBuffersGrowth: last.liveBuffers - first.liveBuffers,
+    currentGrowth: last.current - first.current,
+    peakGrowth: peaks.length > 1 ? peaks.at(-1)!.peak - peaks[0]!.peak : 0,
+    rssGrowth: last.rss - settled.rss,
+  };
+  const flat =
+    growth.liveBuffersGrowth <= 0 &&
+    growth.currentGrowth <= 0 &&
+    growth.peakGrowth <= 0 &&
+    growth.rssGrowth <= RSS_SLACK;
+  return { points: [...points], ...growth, flat };
+}

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { parseOptions } from './options.js';
+
+describe('parseOptions', () => {
+  it('has defaults for all but the modality', () => {
+    expect(parseOptions(['image'])).toMatchObject({
+      modality: 'image',
+      updates: null,
+      peer: false,
+      data: true,
+      dtype: 'f32',
+      device: 'cpu',
+    });
+  });
+
+  it('reads every option', () => {
+    const args = 'image --preset base --peer --updates 20 --no-data --threads 1 --json --dtype bf16'.split(
+      ' ',
+    );
+    expect(parseOptions(args)).toMatchObject({
+      preset: 'base',
+      peer: true,
+      updates: 20,
+      data: false,
+      threads: 1,
+      json: true,
+      dtype: 'bf16',
+    });
+  });
+
+  it.each([
+    [[], /name one modality/],
+    [['image', 'audio'], /name one modality/],
+    [['image', '--updates', 'many'], /--updates must be a whole number/],
+    [['image', '--updates', '0'], /--updates/],
+    [['image', '--dtype', 'f64'], /f32 or bf16/],
+    [['image', '--faster'], /--faster/],
+    [['image', '--peer', '--set', 'model.depth=1'], /not with --peer/],
+  ])('refuses %j', (args, message) => {
+    expect(() => parseOptions(args)).toThrow(message);
+  });
+});

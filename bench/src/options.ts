@@ -1,0 +1,97 @@
+/** The command line of `pnpm bench`. */
+import { parseArgs } from 'node:util';
+import { D2vError } from '@d2v/core';
+
+export interface BenchOptions {
+  modality: string;
+  preset: string;
+  /** Measured updates of each side; null = the workload's own number. */
+  updates: number | null;
+  /** Compare with PyTorch in the same run. */
+  peer: boolean;
+  /** Only watch memory over many updates. */
+  memory: boolean;
+  /** Measure how long updates wait for data. */
+  data: boolean;
+  threads: number;
+  device: string;
+  dtype: 'f32' | 'bf16';
+  json: boolean;
+  /** More settings, as `d2v train --set`. */
+  set: string[];
+}
+
+export const usage = `pnpm bench <modality> [options]
+
+Time of whole updates (mask, forward, backward, clip, Adam, EMA) as a share of what matrix products alone reach in the
+same process.
+
+  --preset <name>   the workload (default: the modality's first)
+  --updates <n>     measured updates (default: as many as take about a minute)
+  --peer            also run the same model in PyTorch, in turns with ours (needs python3 with torch)
+  --memory          instead: watch memory over --updates updates (default 500); exit code 1 if it grows
+  --no-data         leave out how long updates wait for data
+  --threads <n>     threads of both sides (default: all cores)
+  --device <name>   cpu (default), cuda:0 ...; the peer always runs on the CPU
+  --dtype <name>    f32 (default) or bf16; the peer always runs in f32
+  --set <key=value> another setting of the run config; may be repeated, not with --peer
+  --json            print one JSON object instead of tables
+
+D2V_PROFILE=1 adds time per phase and per operation.`;
+
+/** @throws D2vError for anything that is not understood */
+export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
+  let parsed: ReturnType<typeof parse>;
+  try {
+    parsed = parse(argv);
+  } catch (error) {
+    throw new D2vError(`${(error as Error).message}\n\n${usage}`);
+  }
+  const { values, positionals } = parsed;
+  if (values.help) return 'help';
+  const [modality, ...rest] = positionals;
+  if (!modality || rest.length > 0)
+    throw new D2vError(`name one modality, e.g. pnpm bench image\n\n${usage}`);
+  if (values.dtype !== 'f32' && values.dtype !== 'bf16') throw new D2vError('--dtype must be f32 or bf16');
+  if (values.peer && values.set.length > 0)
+    throw new D2vError('--set changes our side only: not with --peer');
+  return {
+    modality,
+    preset: values.preset ?? '',
+    updates: values.updates === undefined ? null : count('--updates', values.updates),
+    peer: values.peer,
+    memory: values.memory,
+    data: !values['no-data'],
+    threads: values.threads === undefined ? 0 : count('--threads', values.threads),
+    device: values.device,
+    dtype: values.dtype,
+    json: values.json,
+    set: values.set,
+  };
+}
+
+function parse(argv: readonly string[]) {
+  return parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      preset: { type: 'string' },
+      updates: { type: 'string' },
+      peer: { type: 'boolean', default: false },
+      memory: { type: 'boolean', default: false },
+      'no-data': { type: 'boolean', default: false },
+      threads: { type: 'string' },
+      device: { type: 'string', default: 'cpu' },
+      dtype: { type: 'string', default: 'f32' },
+      set: { type: 'string', multiple: true, default: [] },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+}
+
+function count(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new D2vError(`${name} must be a whole number above 0`);
+  return value;
+}

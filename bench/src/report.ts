@@ -1,0 +1,155 @@
+/** The result of a run, as an object (`--json`) and as text. */
+import type { UpdateFlops } from './flops.js';
+import type { MemoryReport } from './memory.js';
+import type { ProfileReport } from './profile.js';
+import { median, quantile } from './statistics.js';
+import { formatTable } from './table.js';
+import type { WaitingReport } from './waiting.js';
+
+/** One implementation's figures. */
+export interface Side {
+  name: string;
+  updates: number;
+  /** Median seconds per update, and the value that nine of ten updates stay below. */
+  stepSeconds: number;
+  stepSeconds90: number;
+  samplesPerSecond: number;
+  flopsPerSecond: number;
+  /** Of the GEMM peak. */
+  shareOfPeak: number;
+  /** Largest memory of the process, bytes. */
+  peakRss: number;
+  /** How many times faster ours is (median over median); for peers. */
+  ratio?: number;
+}
+
+export interface BenchReport {
+  modality: string;
+  preset: string;
+  device: string;
+  dtype: string;
+  threads: number;
+  isa: string;
+  gemm: string;
+  parameters: number;
+  samples: number;
+  clones: number;
+  flops: UpdateFlops;
+  gemmPeak: { flopsPerSecond: number; shapes: Record<string, number> };
+  ours: Side;
+  peers: Side[];
+  /** Why there is no peer although one was asked for. */
+  peerMissing?: string;
+  tensors: { peakBytes: number; liveBuffers: number; liveBuffersGrowth: number; currentGrowth: number };
+  waiting?: WaitingReport;
+  profile?: ProfileReport;
+}
+
+export function side(
+  name: string,
+  seconds: readonly number[],
+  about: { samples: number; flops: UpdateFlops; peak: number; peakRss: number },
+): Side {
+  const stepSeconds = median(seconds);
+  const flopsPerSecond = about.flops.total / stepSeconds;
+  return {
+    name,
+    updates: seconds.length,
+    stepSeconds,
+    stepSeconds90: quantile(seconds, 0.9),
+    samplesPerSecond: about.samples / stepSeconds,
+    flopsPerSecond,
+    shareOfPeak: flopsPerSecond / about.peak,
+    peakRss: about.peakRss,
+  };
+}
+
+const giga = (value: number, digits = 0) => (value / 1e9).toFixed(digits);
+const mebi = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+
+export function formatReport(r: BenchReport): string {
+  const parts = [heading(r), '', sides(r)];
+  const { tensors: t } = r;
+  parts.push(
+    '',
+    `tensors: peak ${mebi(t.peakBytes)}, ${t.liveBuffers} live buffers between updates, ` +
+      `${signed(t.liveBuffersGrowth)} buffers and ${signed(t.currentGrowth)} bytes since the third update`,
+  );
+  if (r.waiting) {
+    parts.push(
+      `data: ${percent(r.waiting.share)} of the time waiting for it ` +
+        `(${r.waiting.updates} updates from files, ${r.waiting.samplesPerSecond.toFixed(1)} samples/s)`,
+    );
+  }
+  if (r.peerMissing) parts.push('', `no comparison with PyTorch: ${r.peerMissing}`);
+  if (r.profile) parts.push('', formatProfile(r.profile));
+  return parts.join('\n');
+}
+
+function heading(r: BenchReport): string {
+  return [
+    `${r.modality} ${r.preset}: ${r.samples} samples x ${r.clones} masks, ${(r.parameters / 1e6).toFixed(1)} M parameters, ` +
+      `${giga(r.flops.total, 1)} GFLOP per update`,
+    `${r.device} (${r.isa}), ${r.threads} threads, ${r.dtype}, GEMM by ${r.gemm}: ` +
+      `peak ${giga(r.gemmPeak.flopsPerSecond)} GFLOP/s (best of ${Object.keys(r.gemmPeak.shapes).length} shapes)`,
+  ].join('\n');
+}
+
+function sides(r: BenchReport): string {
+  const columns = [r.ours, ...r.peers];
+  const row = (name: string, cell: (s: Side) => string) => [name, ...columns.map(cell)];
+  const rows = [
+    row('', (s) => s.name),
+    row('step time, median', (s) => `${s.stepSeconds.toFixed(3)} s`),
+    row('9 of 10 below', (s) => `${s.stepSeconds90.toFixed(3)} s`),
+    row('samples/s', (s) => s.samplesPerSecond.toFixed(1)),
+    row('model GFLOP/s', (s) => giga(s.flopsPerSecond)),
+    row('share of GEMM peak', (s) => percent(s.shareOfPeak)),
+    row('peak memory of process', (s) => mebi(s.peakRss)),
+    row('updates measured', (s) => String(s.updates)),
+  ];
+  if (r.peers.length > 0)
+    rows.push(row('ours is faster by', (s) => (s.ratio ? `${s.ratio.toFixed(2)}x` : '')));
+  return formatTable(rows);
+}
+
+function formatProfile(p: ProfileReport): string {
+  const ms = (seconds: number | undefined) => (seconds === undefined ? '' : (seconds * 1000).toFixed(1));
+  const total = p.phases.reduce((sum, { seconds }) => sum + seconds, 0);
+  const phases = p.phases.map(({ phase }) => phase);
+  const rows = [
+    ['ms per update', 'all', 'share', 'calls', ...phases],
+    ['all', ms(total), '', '', ...p.phases.map(({ seconds }) => ms(seconds))],
+    ...p.ops.map((o) => [
+      o.op,
+      ms(o.seconds),
+      percent(o.seconds / total),
+      o.calls.toFixed(0),
+      ...phases.map((phase) => ms(o.byPhase[phase])),
+    ]),
+    ['outside of operations', ms(p.outside), percent(p.outside / total), '', ...phases.map(() => '')],
+  ];
+  return formatTable(rows);
+}
+
+export function formatMemory(r: MemoryReport): string {
+  const rows = [
+    ['update', 'tensors', 'peak', 'live buffers', 'process'],
+    ...r.points.map((p) => [
+      String(p.update),
+      mebi(p.current),
+      mebi(p.peak),
+      String(p.liveBuffers),
+      mebi(p.rss),
+    ]),
+  ];
+  return [
+    formatTable(rows),
+    '',
+    `${r.flat ? 'flat' : 'GROWING'}: ${signed(r.liveBuffersGrowth)} buffers, ${signed(r.currentGrowth)} bytes of tensors, ` +
+      `${signed(r.peakGrowth)} bytes of peak, ${signed(Math.round(r.rssGrowth / 2 ** 20))} MiB of process`,
+  ].join('\n');
+}
+
+const signed = (value: number) => (value > 0 ? `+${value}` : String(value));

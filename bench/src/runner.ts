@@ -1,0 +1,80 @@
+import { Adam, type Batch, Data2Vec, type Modality, type RunConfig } from '@d2v/core';
+import * as k from '@d2v/cuda-kernels';
+
+/** Parts of an update, in their order. */
+export const PHASES = ['masks', 'forward', 'backward', 'clip, Adam, EMA'] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** One model, one batch, and updates on it: the trainer's own steps on data that is in memory. */
+export class UpdateRunner {
+  private readonly model: Data2Vec;
+  private readonly optimizer: Adam;
+
+  constructor(
+    private readonly modality: Modality,
+    private readonly config: RunConfig,
+    private readonly batch: Batch,
+    private readonly device: string,
+  ) {
+    const { model, common, optimizer } = config;
+    this.model = Data2Vec.create({
+      config: model,
+      modalities: [modality],
+      seed: common.seed,
+      device,
+      dtype: common.dtype,
+    });
+    this.optimizer = new Adam(this.model.arena, {
+      betas: optimizer.adam_betas,
+      eps: optimizer.adam_eps,
+      weightDecay: optimizer.weight_decay,
+    });
+  }
+
+  get parameters(): number {
+    let sum = 0;
+    for (const { size } of this.model.arena.entries.values()) sum += size;
+    return sum;
+  }
+
+  /** One update; returns its loss per masked token. `onPhase` hears of the end of each phase. */
+  update(onPhase?: (phase: Phase) => void): number {
+    const { model, optimizer, config, modality } = this;
+    const end = (phase: Phase) => {
+      if (!onPhase) return;
+      k.synchronize(this.device);
+      onPhase(phase);
+    };
+    const done = model.numUpdates + 1;
+    const plan = model.plan(this.batch, {
+      modality: modality.name,
+      update: model.numUpdates,
+      firstSample: 0,
+    });
+    end('masks');
+    const result = model.forward(plan, { totalSampleSize: plan.sampleSize });
+    const loss = result.loss / plan.sampleSize;
+    end('forward');
+    result.backward();
+    end('backward');
+    const { lr, clip_norm: clipNorm } = config.optimization;
+    optimizer.step({ lr, clipNorm, emaDecay: model.emaSchedule.decayAt(done) });
+    model.finishUpdate(done);
+    k.synchronize(this.device);
+    end('clip, Adam, EMA');
+    return loss;
+  }
+
+  /** Seconds of each of `count` updates. */
+  measure(count: number): number[] {
+    return Array.from({ length: count }, () => {
+      const start = performance.now();
+      this.update();
+      return (performance.now() - start) / 1000;
+    });
+  }
+
+  dispose(): void {
+    this.model.dispose();
+  }
+}
