@@ -1,1 +1,31 @@
-export {};
+/** The image modality: vision transformers on folders of pictures and on two small built-in datasets. */
+import { defineModality } from '@d2v/core';
+import { rawPixels } from './baseline.js';
+import { collateImages } from './collate.js';
+import { imageConfigSchema } from './config.js';
+import { imageDataSchema } from './data-config.js';
+import { datasets, openFiles, openImageData } from './datasets/index.js';
+import { ImageEncoder } from './encoder.js';
+import { presets } from './presets.js';
+import { previewImages } from './preview/preview.js';
+import { suggestSettings } from './suggest.js';
+
+export default defineModality({
+  name: 'image',
+  // The number of the contract this was written for, not the constant of whichever core is installed.
+  api: 1,
+  moduleUrl: import.meta.url,
+  configSchema: imageConfigSchema,
+  dataSchema: imageDataSchema,
+  presets,
+  defaultPreset: 'tiny',
+  supports: { labels: true, preview: true },
+  createEncoder: (context) => new ImageEncoder(context),
+  openData: openImageData,
+  openInputs: openFiles,
+  collate: collateImages,
+  datasets,
+  suggest: suggestSettings,
+  baseline: { name: 'raw pixels', features: rawPixels },
+  preview: previewImages,
+});
