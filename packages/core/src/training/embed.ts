@@ -52,9 +52,13 @@ export async function* embedBatches(
   options: EmbedOptions,
 ): AsyncGenerator<EmbeddedBatch> {
   checkChoice(embedder, options);
+  const choice = {
+    ...options,
+    network: options.network ?? (embedder.model.teacher ? 'teacher' : 'student'),
+  } as const;
   for await (const { batch, source } of batchesOf(embedder, input, options)) {
     options.signal?.throwIfAborted();
-    const features = batchFeatures(embedder.model, embedder.modality.name, batch, options);
+    const features = batchFeatures(embedder.model, embedder.modality.name, batch, choice);
     const names = batch.ids.map((id) => source?.describe(id) ?? String(id));
     yield { ...features, ids: batch.ids, names, labels: batch.labels, classes: source?.classes };
     await yieldToEvents();

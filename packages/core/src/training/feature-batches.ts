@@ -11,7 +11,7 @@ export interface FeatureChoice {
   layer?: number | null;
   /** Mean over tokens (default), the extra (class) token, or every token. */
   pool?: 'mean' | 'cls' | 'none';
-  /** Default: teacher. */
+  /** Default: teacher (of a loaded model: the student's if there is no teacher). */
   network?: 'student' | 'teacher';
 }
 

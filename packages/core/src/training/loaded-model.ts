@@ -4,6 +4,7 @@ import { objectLayer, type Plain } from '../config/layer.js';
 import { parseResolved } from '../config/resolve.js';
 import type { RunConfig } from '../config/schema.js';
 import { Data2Vec } from '../data2vec/model.js';
+import { TEACHER_PREFIX } from '../data2vec/state.js';
 import { D2vError } from '../errors.js';
 import type { Modality } from '../modality/contract.js';
 import { loadModality } from '../modality/registry.js';
@@ -42,10 +43,12 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     modality: name,
     config: stored,
     update,
-  } = readModelFile(file, ({ metadata }) => ({
+    teacher,
+  } = readModelFile(file, ({ metadata, names }) => ({
     modality: metadata.get('modality') ?? '',
     config: metadata.get('config') ?? '',
     update: Number(metadata.get('update') ?? 0),
+    teacher: names.some((tensor) => tensor.startsWith(TEACHER_PREFIX)),
   }));
   const modality = options.modality ?? (await loadModality(name));
   if (modality.name !== name) {
@@ -58,6 +61,8 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     seed: config.common.seed,
     device: resolveDevice(options.device ?? 'cpu'),
     dtype: config.common.dtype,
+    pretraining: false,
+    teacher,
   });
   try {
     readModelFile(file, (tensors) => {

@@ -1,0 +1,204 @@
+import { join } from 'node:path';
+import { writeRunConfig } from '../config/files.js';
+import { EpochSampler, type SamplePosition } from '../data/sampler.js';
+import type { Data2Vec } from '../data2vec/model.js';
+import type { DataSource } from '../modality/contract.js';
+import { BadSamples } from './bad-samples.js';
+import { BestTracker } from './best.js';
+import { MODEL_FILE, readCheckpoint, readModelFile } from './checkpoint.js';
+import { RunClock } from './clock.js';
+import { describeEffectiveBatch, samplesPerUpdate } from './effective-batch.js';
+import { Evaluator } from './evaluator.js';
+import type { TrainerListener } from './events.js';
+import { NonFiniteGuard } from './guards.js';
+import { resolveDevice, setUpMachine } from './machine.js';
+import { Meters } from './meters.js';
+import {
+  checkDiskSpace,
+  checkRunMemory,
+  createModel,
+  createOptimizer,
+  parameterCount,
+} from './model-setup.js';
+import type { Adam } from './optimizer.js';
+import { resumeWarnings } from './resume-check.js';
+import { RunData } from './run-data.js';
+import type { RunFolder } from './run-folder.js';
+import { RunLog } from './run-log.js';
+import { createSchedule } from './schedules.js';
+import { StopRules } from './stop-rules.js';
+import type { StopSignal } from './stop-signal.js';
+import type { TrainOptions, TrainResult } from './train.js';
+import { type LoopResult, Trainer, type TrainerParts } from './trainer.js';
+import type { TrainerState } from './trainer-state.js';
+import { trainingJobs, UpdateFeed } from './update-feed.js';
+
+type Machine = TrainerState['machine'];
+
+const START: SamplePosition = { epoch: 0, offset: 0 };
+
+/** One process of a run: puts the parts together, lets the trainer work, and takes them down again. */
+export class Run {
+  private readonly cleanups: (() => Promise<void> | void)[] = [];
+
+  constructor(
+    private readonly options: TrainOptions,
+    private readonly folder: RunFolder,
+    private readonly stopSignal: StopSignal,
+    private readonly emit: TrainerListener,
+  ) {}
+
+  async execute(): Promise<TrainResult> {
+    try {
+      return await this.train();
+    } finally {
+      for (const cleanup of this.cleanups.reverse()) await cleanup();
+    }
+  }
+
+  private async train(): Promise<TrainResult> {
+    const { config, modality, runDir } = this.options;
+    const device = resolveDevice(config.common.device);
+    const machine = setUpMachine(config, device);
+    const { optimization, lr_scheduler } = config;
+    const schedule = createSchedule(lr_scheduler, optimization.lr, optimization.max_update);
+    const data = this.openData();
+    const source = await data.source('train');
+    const model = createModel(config, modality, device);
+    this.cleanups.push(() => model.dispose());
+    const optimizer = createOptimizer(config, model);
+    const state = await this.restore(model, optimizer, machine);
+    const best = new BestTracker(config, state?.best);
+    const evaluator = await this.evaluator(model, data, device);
+    await writeRunConfig(runDir, modality, config);
+    const { feed, sampler } = this.openFeed(data, source, state);
+    await this.checkAndAnnounce(model, feed, sampler);
+    const parts: TrainerParts = {
+      ...(await this.restoredParts(source, state)),
+      config,
+      model,
+      optimizer,
+      schedule,
+      feed,
+      epochSize: sampler.epochSize,
+      folder: this.folder,
+      best,
+      evaluator,
+      stopSignal: this.stopSignal,
+      machine,
+      emit: this.emit,
+    };
+    const progress = {
+      update: state?.update ?? 0,
+      samples: state?.samples ?? 0,
+      position: state?.position ?? START,
+    };
+    return this.finish(await new Trainer(parts, progress).run(), parts);
+  }
+
+  private openData(): RunData {
+    const { config, modality, openSource, offline } = this.options;
+    const log = (message: string) => this.emit({ type: 'warning', message });
+    const data = new RunData({ config, modality, openSource, offline, log });
+    this.cleanups.push(() => data.close());
+    return data;
+  }
+
+  /** Loads the checkpoint to resume from, if any, and warns about what has changed since. */
+  private async restore(model: Data2Vec, optimizer: Adam, machine: Machine): Promise<TrainerState | null> {
+    const { folder, options } = this;
+    if (folder.resumeFrom === null) return null;
+    const path = folder.store.path(folder.resumeFrom);
+    const state = await readCheckpoint(path, model, optimizer);
+    const before = readModelFile(join(path, MODEL_FILE), (file) =>
+      JSON.parse(file.metadata.get('config') ?? '{}'),
+    );
+    const warnings = resumeWarnings(
+      { config: before, machine: state.machine },
+      { config: options.config, machine },
+    );
+    for (const message of warnings) this.emit({ type: 'warning', message });
+    return state;
+  }
+
+  private async evaluator(model: Data2Vec, data: RunData, device: string): Promise<Evaluator | null> {
+    const { config, modality } = this.options;
+    if (config.eval.interval_updates === null) return null;
+    const [train, valid] = [await data.source('train'), await data.source('valid')];
+    return new Evaluator({ model, config, modality, train, valid, device });
+  }
+
+  private openFeed(data: RunData, source: DataSource, state: TrainerState | null) {
+    const { config } = this.options;
+    const sampler = new EpochSampler({
+      length: source.length,
+      seed: config.common.seed,
+      updateSize: samplesPerUpdate(config),
+      dropLast: config.data.drop_last,
+      start: state?.position,
+    });
+    const loader = data.loader('train', source, trainingJobs(sampler, config.data.batch_size));
+    this.cleanups.push(() => loader.close());
+    return { sampler, feed: new UpdateFeed(loader, config.optimization.update_freq) };
+  }
+
+  /** What can be known before the first update to go wrong later: memory, disk space. */
+  private async checkAndAnnounce(model: Data2Vec, feed: UpdateFeed, sampler: EpochSampler): Promise<void> {
+    const { config, runDir } = this.options;
+    const memory = checkRunMemory(config, model, await feed.peek());
+    await checkDiskSpace(model, runDir);
+    this.emit({
+      type: 'start',
+      runDir,
+      resumedFrom: this.folder.resumeFrom,
+      maxUpdate: config.optimization.max_update,
+      parameters: parameterCount(model),
+      effectiveBatch: describeEffectiveBatch(config, sampler.epochSize),
+      memory,
+      samplesPerEpoch: sampler.epochSize,
+    });
+  }
+
+  /** The parts that go on from a checkpoint's state. */
+  private async restoredParts(source: DataSource, state: TrainerState | null) {
+    const { config, runDir } = this.options;
+    const { stop, optimization, common, data } = config;
+    const log = await RunLog.open(this.folder, common.tensorboard, this.emit);
+    this.cleanups.push(() => log.close());
+    return {
+      log,
+      meters: new Meters(state?.meters),
+      rules: new StopRules(stop, optimization.max_update, state?.stop),
+      nonFinite: new NonFiniteGuard(stop.max_nonfinite, state?.nonFinite),
+      bad: await BadSamples.open({
+        runDir,
+        maxShare: data.max_bad_share,
+        length: source.length,
+        root: data.path,
+        state: state?.badSamples,
+      }),
+      clock: new RunClock(state?.seconds ?? 0, state?.update ?? 0, {
+        maxUpdate: optimization.max_update,
+        maxSeconds: stop.max_seconds,
+      }),
+    };
+  }
+
+  private finish(
+    { stop, checkpoint, ...end }: LoopResult,
+    { clock, bad, nonFinite }: TrainerParts,
+  ): TrainResult {
+    this.emit({ type: 'stop', reason: stop.reason, message: stop.message, update: end.update });
+    return {
+      ...stop,
+      update: end.update,
+      samples: end.samples,
+      seconds: clock.seconds,
+      runDir: this.options.runDir,
+      checkpoint: `checkpoints/${checkpoint}`,
+      metrics: end.metrics,
+      badSamples: bad.count,
+      skippedUpdates: nonFinite.skipped,
+    };
+  }
+}
