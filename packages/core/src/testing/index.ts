@@ -1,4 +1,7 @@
 /** What tests of plugins import: `@d2v/core/testing`. Needs vitest. */
+
+export { describeModality } from './conformance.js';
+export type { ConformanceData } from './conformance-setup.js';
 export { describeOp, expectClose, type OpCase, presentDevices } from './describe-op.js';
 export { type GradcheckOptions, gradcheck, type InputSpec } from './gradcheck.js';
 export { Nd } from './nd.js';
