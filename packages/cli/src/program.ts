@@ -16,11 +16,6 @@ import {
 
 /** Runs one command line (without `node` and the script). @returns the exit code */
 export async function main(args: readonly string[]): Promise<number> {
-  // A reader that goes away (`d2v config x | head`) is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
   try {
     await buildProgram().parseAsync([...args], { from: 'user' });
     return Number(process.exitCode ?? EXIT.ok);

@@ -29,9 +29,9 @@ interface TrainCommandOptions extends PluginOptions {
 
 /** `d2v train`: resolves the config, trains, reports. */
 export async function train(name: string | undefined, options: TrainCommandOptions): Promise<void> {
-  const core = await import('@d2v/core');
   if (options.resume && options.run === undefined)
     throw new CliError('--resume needs --run <folder> to go on with');
+  const core = await import('@d2v/core');
   const modality = await chooseModality(name, options);
   const config = await (options.resume ? resumed(modality, options) : resolved(modality, options));
   const runDir = options.run ?? (await freeRunFolder(`runs/${modality.name}-${config.preset}`));
