@@ -68,7 +68,7 @@ export class DecoderSource {
         'this decoder uses positions, but the modality has no fixed ones: see its configuration',
       );
     }
-    return cast(positions.forward(this.x, this.pass), this.x.dtype);
+    return cast(positions.forward(this.x, this.pass), this.pass.dtype);
   }
 
   /** Positions [R,T,D] where masked, zeros elsewhere: rows of a table that begins with zeros. */

@@ -179,7 +179,7 @@ export abstract class ModalityEncoder extends Module {
   ): Encoded {
     const { removeMasked = true, ...hooks } = options;
     const positions = this.fixedPositions?.forward(local, pass);
-    const x = positions ? add(local, cast(positions, local.dtype)) : local;
+    const x = positions ? add(local, cast(positions, pass.dtype)) : local;
     const visible = mask && !removeMasked ? null : mask;
     const parts = { relative: this.relativePositions, extra: this.extraTokens, config: this.config };
     const tokens = visibleTokens(x, mask, removeMasked, parts, pass);

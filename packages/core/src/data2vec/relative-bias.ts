@@ -163,7 +163,7 @@ export class RelativeBias {
   }
 
   private onesLike(factor: Tensor, count: number): Tensor {
-    return new Tensor(k.full([count], 1, { dtype: 'f32', device: factor.device }));
+    return new Tensor(k.full([count], 1, 'f32', factor.device));
   }
 
   private constant(values: number[], pass: Pass): Tensor {
