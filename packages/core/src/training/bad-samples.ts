@@ -1,5 +1,5 @@
 import { appendFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import type { BadSample } from '../data/load-batch.js';
 import { D2vError } from '../errors.js';
@@ -48,7 +48,8 @@ export class BadSamples {
     const lines = text.split('\n').filter((line) => line !== '');
     if (lines.length > register.known.size) {
       const kept = lines.slice(0, register.known.size).map((line) => `${line}\n`);
-      await writeFileAtomic(register.path, kept.join(''));
+      if (kept.length > 0) await writeFileAtomic(register.path, kept.join(''));
+      else await rm(register.path);
     }
     return register;
   }

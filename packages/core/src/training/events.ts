@@ -8,6 +8,8 @@ export type TrainerEvent =
   | { type: 'eval'; update: number; metrics: Record<string, number> }
   /** `path` is relative to the run folder. */
   | { type: 'checkpoint'; update: number; path: string; best: boolean; seconds: number }
+  /** Something that takes a while, e.g. a download. */
+  | { type: 'info'; message: string }
   | { type: 'warning'; message: string }
   | { type: 'stop'; reason: StopReason; message: string; update: number };
 

@@ -16,11 +16,9 @@ export class RunLog {
   ) {}
 
   static async open(folder: RunFolder, tensorboard: boolean, listener: TrainerListener): Promise<RunLog> {
-    const from = folder.resumeFrom;
-    const metrics = await MetricsLog.open(folder.file(METRICS_FILE), from ?? 0);
-    const events = tensorboard
-      ? new EventFileWriter(folder.file(TENSORBOARD_FOLDER), from === null ? null : from + 1)
-      : null;
+    const from = folder.resumeFrom ?? 0;
+    const metrics = await MetricsLog.open(folder.file(METRICS_FILE), from);
+    const events = tensorboard ? new EventFileWriter(folder.file(TENSORBOARD_FOLDER), from + 1) : null;
     return new RunLog(folder, metrics, events, listener);
   }
 

@@ -98,7 +98,7 @@ export class Run {
 
   private openData(): RunData {
     const { config, modality, openSource, offline } = this.options;
-    const log = (message: string) => this.emit({ type: 'warning', message });
+    const log = (message: string) => this.emit({ type: 'info', message });
     const data = new RunData({ config, modality, openSource, offline, log });
     this.cleanups.push(() => data.close());
     return data;

@@ -78,7 +78,7 @@ describe('crc32c', () => {
 
 describe('EventFileWriter', () => {
   it('writes what a reader of the format finds again', () => {
-    const writer = new EventFileWriter(folder, null);
+    const writer = new EventFileWriter(folder, 1);
     writer.scalars(3, { loss: 1.5, 'eval/knn_top1': 0.25, broken: Number.NaN });
     writer.scalars(5_000_000_000, { lr: 1e-3 });
     writer.close();
@@ -98,7 +98,7 @@ describe('EventFileWriter', () => {
   });
 
   it('starts a second file on resume, sorted behind the first, that voids later steps', () => {
-    new EventFileWriter(folder, null).close();
+    new EventFileWriter(folder, 1).close();
     new EventFileWriter(folder, 120).close();
     const files = readdirSync(folder).sort();
     expect(files).toHaveLength(2);
@@ -109,7 +109,7 @@ describe('EventFileWriter', () => {
 
   const python = spawnSync('python3', ['-c', 'import tensorboard']);
   it.skipIf(python.status !== 0)('is read by TensorBoard itself (needs python3 with tensorboard)', () => {
-    const writer = new EventFileWriter(folder, null);
+    const writer = new EventFileWriter(folder, 1);
     for (const step of [1, 2, 3]) writer.scalars(step, { loss: step / 2 });
     writer.close();
     const script = `

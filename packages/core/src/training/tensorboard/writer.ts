@@ -14,9 +14,9 @@ export class EventFileWriter {
 
   /**
    * @param folder the log folder, made if needed
-   * @param resumedAt number of the first update that this process computes, or null for a new run
+   * @param firstUpdate the first update that this process computes; what earlier files hold from there on is void
    */
-  constructor(folder: string, resumedAt: number | null) {
+  constructor(folder: string, firstUpdate: number) {
     mkdirSync(folder, { recursive: true });
     const time = now();
     // TensorBoard reads files in the order of their names; the counter settles two starts within a second.
@@ -24,7 +24,7 @@ export class EventFileWriter {
     const name = `events.out.tfevents.${Math.floor(time)}.d2v.${String(counter).padStart(4, '0')}`;
     this.file = openSync(join(folder, name), 'a');
     this.append(versionEvent(time));
-    if (resumedAt !== null) this.append(restartEvent(time, resumedAt));
+    if (counter > 0) this.append(restartEvent(time, firstUpdate));
   }
 
   /** Adds one point to each curve. Values that are not finite are left out. */

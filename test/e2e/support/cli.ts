@@ -1,0 +1,111 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+
+const packageFile = createRequire(import.meta.url).resolve('@d2v/cli/package.json');
+const bin = join(dirname(packageFile), 'dist', 'bin.js');
+
+export interface Finished {
+  /** Exit code, or null if a signal ended it. */
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Started {
+  child: ChildProcess;
+  finished: Promise<Finished>;
+}
+
+/** Starts the real `d2v` command. */
+export function startCli(args: readonly string[], options: { cwd?: string; uid?: number } = {}): Started {
+  const child = spawn(process.execPath, [bin, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name]!.setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text;
+    });
+  }
+  const finished = new Promise<Finished>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, ...output }));
+  });
+  return { child, finished };
+}
+
+export function runCli(args: readonly string[], options: { cwd?: string } = {}): Promise<Finished> {
+  return startCli(args, options).finished;
+}
+
+/** A model and a schedule so small that an update takes milliseconds, with everything random switched on. */
+const SETTINGS = [
+  'model.embed_dim=32',
+  'model.depth=2',
+  'model.num_heads=2',
+  'model.clone_batch=2',
+  'model.average_top_k_layers=2',
+  'model.layerdrop=0.1',
+  'model.encoder_dropout=0.1',
+  'model.modalities.image.input_size=16',
+  'model.modalities.image.patch_size=4',
+  'model.modalities.image.prenet_depth=1',
+  'model.modalities.image.decoder.decoder_dim=32',
+  'model.modalities.image.decoder.decoder_groups=4',
+  'model.modalities.image.decoder.decoder_layers=2',
+  'data.batch_size=4',
+  'data.valid_share=0.25',
+  'common.log_interval=4',
+  'common.threads=1',
+  'eval.report=false',
+  'eval.train_samples=20',
+];
+
+/** Arguments of `d2v train image` for a small run. */
+export function trainArguments(run: string, data: string, settings: readonly string[] = []): string[] {
+  const set = [...SETTINGS, ...settings].flatMap((text) => ['--set', text]);
+  return ['train', 'image', '--preset', 'tiny', '--data', data, '--run', run, ...set];
+}
+
+/** Arguments that go on with a run. */
+export function resumeArguments(run: string): string[] {
+  return ['train', '--run', run, '--resume'];
+}
+
+/** Updates of the complete checkpoints in a run folder. */
+export function checkpoints(run: string): number[] {
+  let names: string[] = [];
+  try {
+    names = readdirSync(join(run, 'checkpoints'));
+  } catch {
+    // not yet
+  }
+  return names
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+const TIMES = new Set(['seconds', 'samples_per_second', 'wait_share']);
+
+/** The lines of `metrics.jsonl` without what depends on the clock. */
+export function metrics(run: string): Record<string, number>[] {
+  const lines = readFileSync(join(run, 'metrics.jsonl'), 'utf8').trim().split('\n');
+  return lines.map((line) =>
+    Object.fromEntries(Object.entries(JSON.parse(line)).filter(([name]) => !TIMES.has(name))),
+  ) as Record<string, number>[];
+}
+
+/** What must agree between a run and one that was interrupted. */
+export function outcome(run: string, update: number) {
+  const folder = join(run, 'checkpoints', String(update));
+  const state = JSON.parse(readFileSync(join(folder, 'trainer.json'), 'utf8'));
+  delete state.seconds;
+  return {
+    model: readFileSync(join(folder, 'model.safetensors')).toString('base64'),
+    optimizer: readFileSync(join(folder, 'optimizer.safetensors')).toString('base64'),
+    state,
+    metrics: metrics(run),
+  };
+}
