@@ -145,8 +145,9 @@ describe('conversion to 8-bit sRGB', () => {
         6: (s) => s.rotate(270),
         8: (s) => s.rotate(90),
       };
-      if (!inverse[orientation]) continue;
-      const bytes = await inverse[orientation](stored).png().withMetadata({ orientation }).toBuffer();
+      const lay = inverse[orientation];
+      if (!lay) continue;
+      const bytes = await lay(stored).png().withMetadata({ orientation }).toBuffer();
       const image = await openImageBytes('x', bytes, limits);
       expect(image, `orientation ${orientation}`).toMatchObject({ width: 60, height: 40 });
       expect(

@@ -1,5 +1,6 @@
 import type { DeepPartial, RunConfigInput } from '@d2v/core';
 import type { ImageConfig } from './config.js';
+import type { ImageDataConfig } from './data-config.js';
 import { DEFAULT_DATASET, datasets } from './datasets/index.js';
 
 /**
@@ -7,10 +8,12 @@ import { DEFAULT_DATASET, datasets } from './datasets/index.js';
  * augmentation and the pixel statistics that suit it. Without a path, the data is the default dataset.
  */
 export function suggestSettings(settings: DeepPartial<RunConfigInput>): DeepPartial<RunConfigInput> {
+  const data: DeepPartial<RunConfigInput['data'] & ImageDataConfig> = {};
+  if (!settings.data?.path) {
+    data.dataset = settings.data?.dataset ?? DEFAULT_DATASET;
+    if (Object.hasOwn(datasets, data.dataset)) Object.assign(data, datasets[data.dataset]!.suggested);
+  }
   const image = settings.model?.modalities?.image as Partial<ImageConfig> | undefined;
-  const size = image?.input_size === undefined ? {} : { input_size: image.input_size };
-  if (settings.data?.path) return { data: size };
-  const dataset = settings.data?.dataset ?? DEFAULT_DATASET;
-  const suggested = Object.hasOwn(datasets, dataset) ? datasets[dataset]!.suggested : {};
-  return { data: { dataset, ...suggested, ...size } };
+  if (image?.input_size !== undefined) data.input_size = image.input_size;
+  return { data };
 }

@@ -12,9 +12,9 @@ function cloud(rows: number, width: number) {
   const features = new Float32Array(rows * width);
   for (const [row, [a, b, c]] of hidden.entries()) {
     for (let i = 0; i < width; i++) features[row * width + i] = 5;
-    features[row * width] += a;
-    features[row * width + 1] += b;
-    features[row * width + 2] += c;
+    features[row * width]! += a;
+    features[row * width + 1]! += b;
+    features[row * width + 2]! += c;
   }
   return { hidden, features };
 }
