@@ -127,6 +127,27 @@ describe('customOp', () => {
   });
 });
 
+describe('a rule that returns a saved tensor', () => {
+  it('does not let its memory be written to', () => {
+    const halfSquare = (x: Tensor) =>
+      customOp({
+        name: 'halfSquare',
+        inputs: [x],
+        forward: () => ({ out: k.full([1], k.sumSquares(x.raw) / 2), saved: { x: x.raw } }),
+        backward: (_g, { x: value }) => [() => value],
+      });
+    scope(() => {
+      const x = leaf([1, 2]);
+      const a = ops.scale(x, 1);
+      const b = ops.square(a);
+      backward([halfSquare(a), ops.sum(b), halfSquare(a)]);
+      expect(numbers(x.grad)).toEqual([4, 8]);
+      expect(numbers(x.raw)).toEqual([1, 2]);
+      x.grad?.dispose();
+    });
+  });
+});
+
 describe('memory', () => {
   it('is flat over training steps', () => {
     const w1 = leaf(

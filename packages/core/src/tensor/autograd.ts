@@ -187,7 +187,7 @@ export function backward(loss: Tensor | readonly Tensor[], seed = 1): void {
     for (const root of roots) {
       if (root.size !== 1)
         throw new D2vError(`backward() needs scalars, got shape [${root.shape.join(', ')}].`);
-      store.add(root, k.keep(k.full(root.shape, seed, { dtype: root.dtype, device: root.device })));
+      store.add(root, k.keep(k.full(root.shape, seed, root.dtype, root.device)));
     }
     for (const node of history(roots)) {
       if (node.spent)

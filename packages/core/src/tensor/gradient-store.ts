@@ -37,7 +37,9 @@ export class GradientStore {
       for (const [i, thunk] of node.run(gradient).entries()) {
         const raw = thunk && gradient.needs(i) ? thunk() : null;
         const input = node.inputs[i];
-        if (raw && input && raw !== this.current(input)) results.push([input, raw]);
+        if (!raw || !input || raw === this.current(input)) continue;
+        // What the tape holds is about to be freed, and may be some tensor's value: a gradient needs memory of its own.
+        results.push([input, node.held.includes(raw) ? k.scale(raw, 1) : raw]);
       }
       this.deliver(results, slot, gradient.views);
     });

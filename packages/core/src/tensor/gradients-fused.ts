@@ -104,10 +104,11 @@ export const fusedGradients = {
     () => k.convGradWeight_(g.target(1), g.dy, s.x, g.needs(2) ? g.target(2) : null, s.options),
     g.needs(1) ? null : () => k.axpy_(g.target(2), 1, k.cast(k.sumTo(g.dy, [g.dy.shape.at(-1)!]), 'f32')),
   ],
-  patchify: ({ dy }: Gradient, s: { image: Shape; patch: Shape; layout: 'cpq' | 'pqc' }): Thunks => [
-    () => k.unpatchify(dy, s.image, s.patch, s.layout),
-  ],
-  unpatchify: ({ dy }: Gradient, s: { patch: Shape; layout: 'cpq' | 'pqc' }): Thunks => [
+  patchify: (
+    { dy }: Gradient,
+    s: { image: [number, number, number]; patch: [number, number]; layout: 'cpq' | 'pqc' },
+  ): Thunks => [() => k.unpatchify(dy, s.image, s.patch, s.layout)],
+  unpatchify: ({ dy }: Gradient, s: { patch: [number, number]; layout: 'cpq' | 'pqc' }): Thunks => [
     () => k.patchify(dy, s.patch, s.layout),
   ],
 

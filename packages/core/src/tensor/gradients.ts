@@ -16,7 +16,7 @@ type Thunks = (GradThunk | null)[];
 function unbroadcast(dy: R, shape: Shape): R {
   if (dy.shape.length === shape.length && dy.shape.every((d, i) => d === shape[i])) return dy;
   if (shape.every((d) => d === 1)) {
-    return k.full(shape, k.sum(dy), { dtype: dy.dtype, device: dy.device });
+    return k.full(shape, k.sum(dy), dy.dtype, dy.device);
   }
   return k.sumTo(dy, shape);
 }
@@ -25,7 +25,8 @@ function unbroadcast(dy: R, shape: Shape): R {
 function rowSums(x: R): R {
   const width = x.shape.at(-1)!;
   const rows = x.size / width;
-  return k.matmul(x.reshape([rows, width]), k.full([width, 1], 1, { device: x.device })).reshape([rows]);
+  const sums = k.matmul(x.reshape([rows, width]), k.full([width, 1], 1, 'f32', x.device));
+  return k.cast(sums, 'f32').reshape([rows]);
 }
 
 export const gradients = {
@@ -42,7 +43,7 @@ export const gradients = {
   cast: ({ dy }: Gradient, s: { dtype: 'f32' | 'bf16' }): Thunks => [() => k.cast(dy, s.dtype)],
 
   sum: ({ dy }: Gradient, s: { shape: Shape }): Thunks => [
-    () => k.full(s.shape, k.item(dy), { dtype: dy.dtype, device: dy.device }),
+    () => k.full(s.shape, k.item(dy), dy.dtype, dy.device),
   ],
   meanTokens: ({ dy }: Gradient, s: { shape: Shape; skip: number }): Thunks => [
     () => k.meanTokensBackward(dy, s.shape, s.skip),

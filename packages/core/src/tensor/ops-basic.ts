@@ -55,7 +55,7 @@ export function cast(x: Tensor, dtype: 'f32' | 'bf16'): Tensor {
 /** The sum of all elements, as one element of shape [1]. */
 export function sum(x: Tensor): Tensor {
   const value = k.sum(x.raw);
-  const out = k.full([1], value, { dtype: x.dtype, device: x.device });
+  const out = k.full([1], value, x.dtype, x.device);
   const y = record('sum', gradients.sum, [x], out, { shape: x.shape });
   y.hostValue = value;
   return y;
@@ -149,7 +149,7 @@ export function dropout(x: Tensor, p: number, key: RngKey): Tensor {
 
 /** A scalar tensor without history. */
 export function scalar(value: number, device = 'cpu'): Tensor {
-  const t = new Tensor(k.full([1], value, { dtype: 'f32', device }));
+  const t = new Tensor(k.full([1], value, 'f32', device));
   t.hostValue = value;
   return t;
 }

@@ -158,7 +158,7 @@ export type PatchLayout = 'cpq' | 'pqc';
 
 /** Images [B,C,H,W] to tokens [B, (H/p)*(W/q), C*p*q], rows of patches first; the layout orders a token's elements. */
 export function patchify(images: Tensor, patch: [number, number], layout: PatchLayout): Tensor {
-  const image = images.shape.slice(1);
+  const image = images.shape.slice(1) as [number, number, number];
   const y = k.patchify(images.raw, patch, layout);
   return record('patchify', fusedGradients.patchify, [images], y, { image, patch, layout });
 }

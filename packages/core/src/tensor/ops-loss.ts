@@ -14,7 +14,7 @@ function loss(
   value: number,
   gradient: RawTensor,
 ): Tensor {
-  const out = k.full([1], value, { dtype: 'f32', device: input.device });
+  const out = k.full([1], value, 'f32', input.device);
   const saved = { dpred: gradient, dlogits: gradient };
   const y = record(name, rule, [input], out, saved, [gradient]);
   y.hostValue = value;
