@@ -1,7 +1,8 @@
 import * as k from '@d2v/cuda-kernels';
 import { describe, expect, it } from 'vitest';
 import { RngStream } from '../random.js';
-import { noGrad, scope } from '../tensor/autograd.js';
+import { backward, noGrad, scope } from '../tensor/autograd.js';
+import * as ops from '../tensor/ops.js';
 import type { Parameter } from '../tensor/parameter.js';
 import { tensor } from '../tensor/tensor.js';
 import { ParameterArena } from './arena.js';
@@ -229,6 +230,11 @@ describe('Embedding', () => {
     const arena = new ParameterArena(table, { seed: 1 });
     expect([...values(table.weight.raw)].slice(3, 6)).toEqual([0, 0, 0]);
     expect([...values(table.weight.raw)].slice(0, 3).every((v) => v !== 0)).toBe(true);
+    scope(() => {
+      const ids = k.fromArray(Int32Array.of(1, 2, 1, 0), [2, 2], { dtype: 'i32' });
+      backward(ops.sum(table.forward(ids)));
+    });
+    expect([...values(table.weight.grad!)]).toEqual([1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]);
     arena.dispose();
   });
 });
