@@ -26,14 +26,16 @@ const SYSTEM: Record<string, string> = {
  * @returns the exit code
  */
 export function reportFailure(error: unknown, write: (text: string) => void): number {
-  const { userFacing, message, code, path, stack } = (error ?? {}) as {
+  const { name, userFacing, message, code, path, stack } = (error ?? {}) as {
+    name?: string;
     userFacing?: boolean;
     message?: string;
     code?: string;
     path?: string;
     stack?: string;
   };
-  if (userFacing === true) {
+  // The loader of the native addon says at some length what to do.
+  if (userFacing === true || name === 'NativeLoadError') {
     write(`${pc.red('error:')} ${message}\n`);
     return EXIT.failure;
   }

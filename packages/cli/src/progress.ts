@@ -50,6 +50,9 @@ export class ProgressView {
       case 'warning':
         this.print(`${pc.yellow('warning:')} ${event.message}`);
         break;
+      case 'info':
+        this.line(event.message);
+        break;
       case 'stop':
         this.clear();
         break;

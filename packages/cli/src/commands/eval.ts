@@ -1,4 +1,4 @@
-import type { EvaluationRow, FeatureExtractor } from '@d2v/core';
+import type { Data2Vec, EvaluationRow, FeatureExtractor } from '@d2v/core';
 import pc from 'picocolors';
 import { CliError } from '../failure.js';
 import { assignments, type PluginOptions, usePlugins } from './shared.js';
@@ -29,7 +29,7 @@ export async function evaluate(method: string, path: string, options: EvalOption
   const device = core.resolveDevice(options.device ?? 'cpu');
   const loaded = await core.loadModel(path, { device, which: options.checkpoint });
   const { modality, model } = loaded;
-  let untrained: InstanceType<typeof core.Data2Vec> | undefined;
+  let untrained: Data2Vec | undefined;
   try {
     const layers = options.data === undefined ? [] : [await core.dataLayer(modality, options.data, '--data')];
     const config = core.overrideConfig(modality, loaded.config, {

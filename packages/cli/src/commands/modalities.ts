@@ -29,10 +29,12 @@ async function list(options: ModalitiesOptions): Promise<void> {
     plugin.modality,
     plugin.package,
     plugin.version,
-    plugin.api === MODALITY_API ? '' : pc.red(`contract ${plugin.api}, needs ${MODALITY_API}`),
     relative('', plugin.dir) || '.',
+    plugin.api === MODALITY_API ? '' : pc.red(`contract ${plugin.api}, needs ${MODALITY_API}`),
   ]);
-  process.stdout.write(`${formatTable([['modality', 'package', 'version', '', 'folder'], ...rows])}\n\n`);
+  process.stdout.write(
+    `${formatTable([['modality', 'package', 'version', 'folder', ''], ...rows], 'left')}\n\n`,
+  );
   process.stdout.write('"d2v modalities <name>" shows presets and datasets of one.\n');
 }
 

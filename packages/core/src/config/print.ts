@@ -33,6 +33,7 @@ export function configToYaml(schema: z.ZodType, config: object, options: PrintOp
         return;
       }
       flowLists(value);
+      if (isScalar(value) && isTiny(value.value)) value.format = 'EXP';
       if (text && (isScalar(value) || isSeq(value) || isMap(value))) value.comment = ` ${text}`;
     });
   }
@@ -42,3 +43,7 @@ export function configToYaml(schema: z.ZodType, config: object, options: PrintOp
     if (isMap(node)) for (const pair of node.items) flowLists(pair.value);
   }
 }
+
+/** Numbers that read better as 1e-6. */
+const isTiny = (value: unknown): boolean =>
+  typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3;

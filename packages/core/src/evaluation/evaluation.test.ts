@@ -5,6 +5,7 @@ import { type FeatureMatrix, hits } from './features.js';
 import { knn } from './knn.js';
 import { LabelledSet } from './labelled-set.js';
 import { linearProbe } from './linear-probe.js';
+import { LogisticProblem } from './logistic.js';
 import { reportTable } from './report.js';
 import { formatTable } from './table.js';
 
@@ -95,23 +96,39 @@ describe('linearProbe', () => {
   });
 
   it('finds the optimum: the gradient vanishes', () => {
-    // Two classes, one feature: the optimum of a 1-D logistic regression can be found by bisection.
-    const x = {
-      data: Float32Array.from({ length: 200 }, (_, i) => (i % 2 ? 1 : -1) + ((i * 37) % 11) / 3),
-      shape: [200, 1],
-    };
-    const y = Int32Array.from({ length: 200 }, (_, i) => i % 2);
-    const result = linearProbe(x, y, x, y, { strengths: [0.01] });
-    expect(result.strength).toBe(0.01);
-    expect(result.top1).toBeGreaterThan(0.6);
+    const [rows, dim, classes, strength] = [120, 5, 3, 0.01];
+    const { x, y } = blobs(rows, dim, classes, 1, 4);
+    const problem = new LogisticProblem(x.data, y, dim, classes, 'cpu');
+    const w = problem.solve(new Float64Array(classes * (dim + 1)), strength, 500);
+    problem.dispose();
+    const gradient = new Float64Array(w.length);
+    for (let i = 0; i < classes * dim; i++) gradient[i] = strength * w[i]!;
+    for (let row = 0; row < rows; row++) {
+      const value = (c: number, j: number) => w[c * dim + j]! * x.data[row * dim + j]!;
+      const logits = Array.from({ length: classes }, (_, c) => {
+        let sum = w[classes * dim + c]!;
+        for (let j = 0; j < dim; j++) sum += value(c, j);
+        return Math.exp(sum);
+      });
+      const total = logits.reduce((a, b) => a + b, 0);
+      for (let c = 0; c < classes; c++) {
+        const d = (logits[c]! / total - (c === y[row] ? 1 : 0)) / rows;
+        gradient[classes * dim + c] = gradient[classes * dim + c]! + d;
+        for (let j = 0; j < dim; j++) {
+          gradient[c * dim + j] = gradient[c * dim + j]! + d * x.data[row * dim + j]!;
+        }
+      }
+    }
+    for (const g of gradient) expect(Math.abs(g)).toBeLessThan(1e-4);
   });
 
-  it('chooses strong regularisation for pure noise', () => {
-    const noise = blobs(200, 64, 2, 0, 3);
-    const weak = linearProbe(noise.x, noise.y, noise.x, noise.y, { strengths: [1e-5] });
-    expect(weak.top1).toBeGreaterThan(0.8);
-    const column = { data: new Float32Array(200), shape: [200, 1] };
-    expect(linearProbe(column, noise.y, column, noise.y).top1).toBeCloseTo(0.5, 1);
+  it('regularises strongly when there is nothing to learn', () => {
+    const noise = blobs(400, 64, 2, 0, 3);
+    const other = blobs(400, 64, 2, 0, 4);
+    expect(linearProbe(noise.x, noise.y, other.x, other.y).selection).toBeLessThan(0.7);
+    const constant = { data: new Float32Array(200), shape: [200, 1] };
+    const labels = noise.y.subarray(0, 200);
+    expect(linearProbe(constant, labels, constant, labels).top1).toBeCloseTo(0.5, 1);
   });
 
   it('takes seconds for 10 000 samples of width 384', { timeout: 60_000 }, () => {
@@ -120,9 +137,8 @@ describe('linearProbe', () => {
     const start = performance.now();
     const result = linearProbe(train.x, train.y, test.x, test.y);
     const seconds = (performance.now() - start) / 1000;
-    expect(result.top1).toBeGreaterThan(0.3);
+    expect(result.top1).toBeGreaterThan(0.25);
     expect(seconds).toBeLessThan(30);
-    console.log(`linear probe, 10000 x 384: ${seconds.toFixed(1)} s, strength ${result.strength}`);
   });
 });
 

@@ -5,7 +5,7 @@
  */
 import * as raw from '@d2v/cuda-kernels';
 import { type Accuracy, checkFeatures, classCount, type FeatureMatrix, hits } from './features.js';
-import { lbfgs } from './lbfgs.js';
+import { LogisticProblem } from './logistic.js';
 
 export interface LinearProbeOptions {
   /** Strengths to choose from, on the mean cross-entropy (default 1 to 1e-5 in powers of ten). */
@@ -45,7 +45,7 @@ export function linearProbe(
   let chosen = { strength: strengths[0]!, selection: -1 };
   if (strengths.length > 1 && held.length > 0) {
     const inner = standardiser(take(train.data, dim, fit), dim);
-    const problem = new Problem(
+    const problem = new LogisticProblem(
       inner(take(train.data, dim, fit)),
       takeLabels(trainLabels, fit),
       dim,
@@ -68,7 +68,7 @@ export function linearProbe(
     }
   }
   const outer = standardiser(train.data, dim);
-  const problem = new Problem(outer(train.data), trainLabels, dim, classes, device);
+  const problem = new LogisticProblem(outer(train.data), trainLabels, dim, classes, device);
   try {
     const start = new Float64Array(classes * (dim + 1));
     const final = problem.solve(start, chosen.strength, maxIterations);
@@ -124,56 +124,6 @@ function standardiser(data: Float32Array, dim: number): (x: Float32Array) => Flo
     }
     return result;
   };
-}
-
-/** Mean cross-entropy + strength / 2 * |W|^2 (not the bias), with the samples kept on the device. */
-class Problem {
-  private readonly x: raw.RawTensor;
-  private readonly y: raw.RawTensor;
-
-  constructor(
-    data: Float32Array,
-    labels: Int32Array,
-    private readonly dim: number,
-    private readonly classes: number,
-    private readonly device: string,
-  ) {
-    this.x = raw.fromArray(data, [labels.length, dim], { device });
-    this.y = raw.fromArray(labels, [labels.length], { device });
-  }
-
-  /** @param start and result: weights [classes, dim], then biases [classes] */
-  solve(start: Float64Array, strength: number, maxIterations: number): Float64Array {
-    return lbfgs((w, gradient) => this.evaluate(w, strength, gradient), start, { maxIterations }).x;
-  }
-
-  private evaluate(w: Float64Array, strength: number, gradient: Float64Array): number {
-    const { x, y, dim, classes, device } = this;
-    const split = classes * dim;
-    const loss = raw.scope(() => {
-      const weight = raw.fromArray(Float32Array.from(w.subarray(0, split)), [classes, dim], { device });
-      const bias = raw.fromArray(Float32Array.from(w.subarray(split)), [classes], { device });
-      const { y: logits } = raw.linear(x, weight, bias);
-      const result = raw.crossEntropy(logits, y, { gradScale: 1 / y.size });
-      const dWeight = raw.zeros([classes, dim], 'f32', device);
-      const dBias = raw.zeros([classes], 'f32', device);
-      raw.linearGradWeight_(dWeight, result.dlogits, x, dBias);
-      gradient.set(raw.toArray(dWeight) as Float32Array, 0);
-      gradient.set(raw.toArray(dBias) as Float32Array, split);
-      return result.loss / y.size;
-    });
-    let penalty = 0;
-    for (let i = 0; i < split; i++) {
-      penalty += w[i]! * w[i]!;
-      gradient[i] = gradient[i]! + strength * w[i]!;
-    }
-    return loss + 0.5 * strength * penalty;
-  }
-
-  dispose(): void {
-    this.x.dispose();
-    this.y.dispose();
-  }
 }
 
 function score(

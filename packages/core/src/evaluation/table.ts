@@ -1,8 +1,9 @@
 /**
- * A table of texts for the terminal: the first column left-aligned, the others right-aligned.
+ * A table for the terminal.
  * @param rows the first one is the header
+ * @param align of the columns after the first, which is left-aligned: `right` for numbers
  */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+export function formatTable(rows: readonly (readonly string[])[], align: 'left' | 'right' = 'right'): string {
   const columns = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, c) =>
     Math.max(...rows.map((row) => width(row[c] ?? ''))),
@@ -12,7 +13,7 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
       .map((size, c) => {
         const text = row[c] ?? '';
         const space = ' '.repeat(size - width(text));
-        return c === 0 ? text + space : space + text;
+        return c === 0 || align === 'left' ? text + space : space + text;
       })
       .join('  ')
       .trimEnd();

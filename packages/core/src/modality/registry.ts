@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { didYouMean } from '../config/suggest.js';
+import { nearest } from '../config/suggest.js';
 import { D2vError } from '../errors.js';
 import { MODALITY_API, type Modality } from './contract.js';
 import {
@@ -82,9 +82,12 @@ export async function loadModality(name: string, options: LoadModalityOptions = 
   const info = installed.find((plugin) => plugin.modality === name);
   if (info) return load({ info, entry: await entryOf(info.dir), label: `${info.package} ${info.version}` });
   const names = [...new Set([...installed.map((plugin) => plugin.modality), ...registered.keys()])];
-  const hint = names.length > 0 ? didYouMean(name, names) : ' (no modality is installed)';
+  const near = nearest(name, names);
+  if (near !== undefined)
+    throw new D2vError(`no installed plugin provides the modality "${name}": did you mean "${near}"?`);
+  const there = names.length > 0 ? `installed: ${names.join(', ')}` : 'no modality is installed';
   throw new D2vError(
-    `no installed plugin provides the modality "${name}"${hint}: npm install its package, e.g. @d2v/modality-${safe(name)}, or name one with --plugin <path|package>`,
+    `no installed plugin provides the modality "${name}" (${there}): npm install its package, e.g. @d2v/modality-${safe(name)}, or name one with --plugin <path|package>`,
   );
 }
 
