@@ -30,6 +30,8 @@ export interface Gradient {
   into(i: number): RawTensor | undefined;
   /** An f32 buffer to accumulate the gradient of input `i` into: a parameter's own gradient, or zeros. */
   target(i: number): RawTensor;
+  /** Says that this rule reads `dy` no more, so that others who share its memory may write to it. */
+  release(): void;
   /** Marks a view of `dy` that a thunk returns, so that its memory is known to be shared. */
   share(view: RawTensor): RawTensor;
 }

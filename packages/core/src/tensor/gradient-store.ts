@@ -1,4 +1,4 @@
-import type { RawTensor } from '@d2v/cuda-kernels';
+import type { Device, DType, RawTensor } from '@d2v/cuda-kernels';
 import * as k from '@d2v/cuda-kernels';
 import type { Gradient, Node } from './autograd.js';
 import type { Tensor } from './tensor.js';
@@ -32,7 +32,7 @@ export class GradientStore {
     if (!slot) return;
     this.slots.delete(node.output);
     k.scope(() => {
-      const gradient = new StepGradient(this, node, slot.raw);
+      const gradient = new StepGradient(this, node, slot);
       const results: [Tensor, RawTensor][] = [];
       for (const [i, thunk] of node.run(gradient).entries()) {
         const raw = thunk && gradient.needs(i) ? thunk() : null;
@@ -104,12 +104,21 @@ export class GradientStore {
 /** The face of the store that one rule sees. */
 class StepGradient implements Gradient {
   readonly views = new Set<RawTensor>();
+  private readonly dtype: DType;
+  private readonly device: Device;
 
   constructor(
     private readonly store: GradientStore,
     private readonly node: Node,
-    readonly dy: RawTensor,
-  ) {}
+    private readonly slot: Slot,
+  ) {
+    this.dtype = slot.raw.dtype;
+    this.device = slot.raw.device;
+  }
+
+  get dy(): RawTensor {
+    return this.slot.raw;
+  }
 
   needs(i: number): boolean {
     return this.node.inputs[i]?.requiresGrad ?? false;
@@ -117,17 +126,21 @@ class StepGradient implements Gradient {
 
   into(i: number): RawTensor | undefined {
     const present = this.store.writable(this.node.inputs[i]!);
-    return present?.dtype === this.dy.dtype ? present : undefined;
+    return present?.dtype === this.dtype ? present : undefined;
   }
 
   target(i: number): RawTensor {
     const input = this.node.inputs[i]!;
     const present = this.store.writable(input);
     if (present?.dtype === 'f32') return present;
-    this.store.add(input, k.keep(k.zeros(input.shape, 'f32', this.dy.device)));
+    this.store.add(input, k.keep(k.zeros(input.shape, 'f32', this.device)));
     const buffer = this.store.writable(input);
     if (!buffer) throw new Error(`no buffer for the gradient of input ${i} of '${this.node.name}'`);
     return buffer;
+  }
+
+  release(): void {
+    release(this.slot);
   }
 
   share(view: RawTensor): RawTensor {
@@ -137,6 +150,7 @@ class StepGradient implements Gradient {
 }
 
 function release(slot: Slot): void {
+  if (slot.raw.disposed) return;
   slot.raw.dispose();
   slot.sharing.users--;
 }

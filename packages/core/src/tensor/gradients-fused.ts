@@ -11,13 +11,14 @@ import type { Shape } from './tensor.js';
 type R = RawTensor;
 type Thunks = (GradThunk | null)[];
 
-/** dw += dy^T x and db += sum of dy, for whichever of the two is wanted (inputs `w` and `w + 1`). */
-function weightAndBias(g: Gradient, dy: R, x: R, w: number): Thunks {
-  const bias = () => (g.needs(w + 1) ? g.target(w + 1) : null);
-  return [
-    () => k.linearGradWeight_(g.target(w), dy, x, bias()),
-    g.needs(w) ? null : () => k.axpy_(g.target(w + 1), 1, k.cast(k.sumTo(dy, [dy.shape.at(-1)!]), 'f32')),
-  ];
+/** Accumulates dw += dy^T x and db += sum of dy, whichever is wanted, for the inputs `w` and `w + 1`. */
+function linearParameters(g: Gradient, dy: R, x: R, w: number): void {
+  if (g.needs(w)) k.linearGradWeight_(g.target(w), dy, x, g.needs(w + 1) ? g.target(w + 1) : null);
+  else if (g.needs(w + 1)) biasOnly(g, dy, w + 1);
+}
+
+function biasOnly(g: Gradient, dy: R, b: number): void {
+  k.axpy_(g.target(b), 1, k.cast(k.sumTo(dy, [dy.shape.at(-1)!]), 'f32'));
 }
 
 /** A loss was computed together with its gradient; only the seed is left to apply. */
@@ -57,7 +58,8 @@ export const fusedGradients = {
   /** Inputs x, w, b. With GELU, `pre` is the value before it. */
   linear: (g: Gradient, s: { x: R; w: R; pre: R | null }): Thunks => {
     const dy = s.pre ? k.unaryBackward('gelu', g.dy, s.pre, s.pre) : g.dy;
-    return [() => k.linearGradInput(dy, s.w, { accumulate: g.into(0) }), ...weightAndBias(g, dy, s.x, 1)];
+    linearParameters(g, dy, s.x, 1);
+    return [() => k.linearGradInput(dy, s.w, { accumulate: g.into(0) })];
   },
 
   /** Inputs x, w1, b1, w2, b2: y = w2 drop(gelu(w1 x + b1)) + b2, the GELU's derivative fused into the product. */
@@ -65,16 +67,15 @@ export const fusedGradients = {
     g: Gradient,
     s: { x: R; w1: R; w2: R; pre: R; hidden: R; dropout: number; key: k.RngKey | null },
   ): Thunks => {
-    const second = weightAndBias(g, g.dy, s.hidden, 3);
+    linearParameters(g, g.dy, s.hidden, 3);
     const dpre =
       s.dropout > 0
         ? k.unaryBackward('gelu', k.dropout(k.linearGradInput(g.dy, s.w2), s.dropout, s.key!), s.pre, s.pre)
         : k.linearGradInput(g.dy, s.w2, { geluPre: s.pre });
-    return [
-      () => k.linearGradInput(dpre, s.w1, { accumulate: g.into(0) }),
-      ...weightAndBias(g, dpre, s.x, 1),
-      ...second,
-    ];
+    // Around a residual connection dy is also what x has so far; from here on it may be added to in place.
+    g.release();
+    linearParameters(g, dpre, s.x, 1);
+    return [() => k.linearGradInput(dpre, s.w1, { accumulate: g.into(0) })];
   },
 
   /** Inputs x, weight, bias, residual, after: y = act(norm(x + residual) * weight + bias) + after. */
@@ -99,11 +100,11 @@ export const fusedGradients = {
   },
 
   /** Inputs x, w, b. */
-  conv: (g: Gradient, s: { x: R; w: R; inputShape: Shape; options: k.ConvOptions }): Thunks => [
-    () => k.convGradInput(g.dy, s.w, s.inputShape, s.options),
-    () => k.convGradWeight_(g.target(1), g.dy, s.x, g.needs(2) ? g.target(2) : null, s.options),
-    g.needs(1) ? null : () => k.axpy_(g.target(2), 1, k.cast(k.sumTo(g.dy, [g.dy.shape.at(-1)!]), 'f32')),
-  ],
+  conv: (g: Gradient, s: { x: R; w: R; inputShape: Shape; options: k.ConvOptions }): Thunks => {
+    if (g.needs(1)) k.convGradWeight_(g.target(1), g.dy, s.x, g.needs(2) ? g.target(2) : null, s.options);
+    else if (g.needs(2)) biasOnly(g, g.dy, 2);
+    return [() => k.convGradInput(g.dy, s.w, s.inputShape, s.options)];
+  },
   patchify: (
     { dy }: Gradient,
     s: { image: [number, number, number]; patch: [number, number]; layout: 'cpq' | 'pqc' },
