@@ -133,8 +133,10 @@ export class ParameterArena {
 
   /** Makes the teacher a copy of the student. */
   resetTeacher(): void {
+    const teacher = this.buffer('teacher');
+    if (this.averagedLength === 0) return;
     const part = this.flat.weights!.view(0, [this.averagedLength]);
-    k.copy_(this.buffer('teacher'), part);
+    k.copy_(teacher, part);
     part.dispose();
     this.refresh();
   }
@@ -162,7 +164,8 @@ export class ParameterArena {
 
   private allocate(which: ArenaBuffer): RawTensor {
     const length = which === 'teacher' ? this.averagedLength : this.length;
-    const raw = k.keep(k.zeros([length], 'f32', this.device));
+    // A model may have nothing to train; a native tensor has at least one element.
+    const raw = k.keep(k.zeros([Math.max(length, 1)], 'f32', this.device));
     this.flat[which] = raw;
     return raw;
   }

@@ -214,6 +214,19 @@ describe('ParameterArena', () => {
     arena.dispose();
   });
 
+  it('takes a module with nothing to train', () => {
+    class Fixed extends Module {
+      readonly table = this.buffer('table', [2], init.constant(3));
+    }
+    const fixed = new Fixed();
+    const arena = new ParameterArena(fixed, { seed: 1 });
+    arena.resetTeacher();
+    expect([...values(arena.bindTeacher(fixed).table.raw)]).toEqual([3, 3]);
+    expect(arena.gradNorm()).toBe(0);
+    expect(arena.ranges).toEqual([]);
+    arena.dispose();
+  });
+
   it('gives its memory back', () => {
     const before = k.memoryStats().liveBuffers;
     const arena = new ParameterArena(new Model(), { seed: 1, averaged });

@@ -16,7 +16,7 @@ describe('backward', () => {
       expect(numbers(x.grad)).toEqual([4, 6, 8]);
       backward(ops.sum(x));
       expect(numbers(x.grad)).toEqual([5, 7, 9]);
-      x.grad?.dispose();
+      x.dispose();
     });
   });
 
@@ -37,7 +37,7 @@ describe('backward', () => {
       const x = leaf([2]);
       backward([ops.mul(x, x), ops.scale(x, 3)], 10);
       expect(numbers(x.grad)).toEqual([70]);
-      x.grad?.dispose();
+      x.dispose();
     });
   });
 
@@ -56,7 +56,7 @@ describe('backward', () => {
       expect(numbers(d.raw)).toEqual([1, 256]);
       expect(loss.item()).toBe(257);
       b.dispose();
-      x.grad?.dispose();
+      x.dispose();
     });
   });
 
@@ -70,7 +70,7 @@ describe('backward', () => {
       b.dispose();
       backward(loss);
       expect(numbers(x.grad)).toEqual([4, 32, 108]);
-      x.grad?.dispose();
+      x.dispose();
     });
   });
 
@@ -82,7 +82,7 @@ describe('backward', () => {
       const loss = ops.sum(ops.square(x));
       backward(loss);
       expect(() => backward(loss)).toThrow(/ran through 'sum' before/);
-      x.grad?.dispose();
+      x.dispose();
     });
   });
 });
@@ -143,7 +143,7 @@ describe('a rule that returns a saved tensor', () => {
       backward([halfSquare(a), ops.sum(b), halfSquare(a)]);
       expect(numbers(x.grad)).toEqual([4, 8]);
       expect(numbers(x.raw)).toEqual([1, 2]);
-      x.grad?.dispose();
+      x.dispose();
     });
   });
 });
@@ -181,7 +181,6 @@ describe('memory', () => {
     expect(after.liveBuffers).toBe(before.liveBuffers);
     expect(after.current).toBe(before.current);
     for (const t of [w1, w2, b]) {
-      t.grad?.dispose();
       t.dispose();
     }
   });

@@ -89,7 +89,7 @@ describe('bf16 activations with f32 parameters', () => {
           for (const [key, t] of Object.entries({ x, ...others })) {
             expect(t.grad!.dtype).toBe('f32');
             result[key] = Float32Array.from(k.toArray(t.grad!) as Float32Array);
-            t.grad!.dispose();
+            t.dispose();
           }
           return result;
         });

@@ -16,7 +16,7 @@ export class Tensor {
   readonly shape: Shape;
   /** Whether `backward` computes a gradient for this tensor. */
   requiresGrad: boolean;
-  /** The gradient of a leaf, summed over backward passes (f32); null until the first one. */
+  /** The gradient of a leaf, summed over backward passes (f32); null until the first one, freed with `dispose()`. */
   grad: RawTensor | null = null;
   /** @internal The operation that made this tensor; null for leaves and for anything made inside `noGrad`. */
   node: Node | null = null;
@@ -79,9 +79,11 @@ export class Tensor {
     return this;
   }
 
-  /** Gives up this handle. Idempotent; what the tape has saved stays alive until `backward` has used it. */
+  /** Gives up this handle (and a leaf's gradient). Idempotent; what the tape has saved lives until it was used. */
   dispose(): void {
     this.handle?.dispose();
+    this.grad?.dispose();
+    this.grad = null;
   }
 }
 

@@ -90,15 +90,15 @@ export function gradcheck(
     const rng = new Philox(seed).fork('projection');
     projection = Float32Array.from({ length: y.size }, () => rng.normal());
     backward(sum(mul(cast(y, 'f32'), tensor(projection, y.shape, { device }))));
-    return new Map(
-      host
-        .filter(([, h]) => h.grad)
-        .map(([name, h]) => {
-          const grad = leaves[name]!.grad;
-          const zero = new Float32Array(h.data.length);
-          return [name, grad ? Float32Array.from(toArray(grad) as Float32Array) : zero] as const;
-        }),
-    );
+    const gradients = new Map<string, Float32Array>();
+    for (const [name, h] of host) {
+      const leaf = leaves[name]!;
+      if (!h.grad) continue;
+      const values = leaf.grad ? (toArray(leaf.grad) as Float32Array) : h.data.map(() => 0);
+      gradients.set(name, Float32Array.from(values));
+      leaf.dispose();
+    }
+    return gradients;
   });
 
   const value = () =>
