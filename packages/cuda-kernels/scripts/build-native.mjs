@@ -32,7 +32,9 @@ for (const [name, allowed] of [
 
 function hashOfInputs() {
   const hash = createHash('sha256');
-  hash.update(JSON.stringify([options, process.platform, process.arch, process.env.CXX, process.env.CXXFLAGS]));
+  hash.update(
+    JSON.stringify([options, process.platform, process.arch, process.env.CXX, process.env.CXXFLAGS]),
+  );
   const files = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(cc|h|cu|cuh)$/.test(entry.name))
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
@@ -46,8 +48,9 @@ function hashOfInputs() {
 
 /** In a child process: a file that cannot be loaded (missing library, other machine) must not take us with it. */
 function loads() {
-  const check = spawnSync(process.execPath, ['-e', `require(${JSON.stringify(addon)})`], { encoding: 'utf8' });
-  return check.status === 0 ? null : check.stderr.trim().split('\n').slice(-12).join('\n');
+  const script = `try { require(${JSON.stringify(addon)}) } catch (e) { console.error(e.message); process.exit(1) }`;
+  const check = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+  return check.status === 0 ? null : check.stderr.trim() || `killed by ${check.signal}`;
 }
 
 function stamp() {
