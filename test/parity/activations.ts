@@ -1,5 +1,5 @@
 /** Intermediate values of the first forward pass, and what is computed from them. */
-import { type AttentionInput, type Probe, raw } from '@d2v/core';
+import { type AttentionInput, type MaskInfo, type Probe, raw } from '@d2v/core';
 import type { Fixture } from './fixture.js';
 import { activationLimits, EXACT } from './limits.js';
 import type { Comparison } from './report.js';
@@ -28,6 +28,17 @@ export class Activations implements Probe {
     if (!this.fixture.has(key)) return;
     const theirs = this.fixture.float(key);
     this.comparison.array(key, raw.toArray(value) as Float32Array, theirs, activationLimits(theirs));
+  }
+
+  /** Which tokens are kept, and where they go back to. */
+  places({ keep, restore }: MaskInfo): void {
+    for (const [name, ours] of [
+      ['mid/ids_keep', keep],
+      ['mid/ids_restore', restore],
+    ] as const) {
+      if (this.fixture.has(name)) this.comparison.array(name, ours, this.fixture.raw(name), EXACT);
+      else this.comparison.skip(name);
+    }
   }
 
   attention(_name: string, input: AttentionInput): void {

@@ -25,19 +25,32 @@ export function afterEma(decay: number): Limits {
 }
 
 /**
- * Key biases shift all scores of a query alike, so their gradient is 0 and what is computed is noise, which Adam
- * magnifies to steps of up to the learning rate.
+ * Where a gradient is rounding noise, Adam magnifies it to steps of up to the learning rate. That is so for key biases,
+ * which shift all scores of a query alike (their true gradient is 0), and for single elements with next to no gradient.
  */
-export const KEY_BIAS = {
+export const NOISE = {
   grad: { abs: 1e-6 } as Limits,
   param: (lr: number): Limits => ({ abs: 2 * lr }),
   ema: (lr: number, decay: number): Limits => ({ abs: Math.max(1e-6, 2 * (1 - decay) * lr) }),
   norm: (lr: number, steps: number): Limits => ({ abs: 2 * lr * steps }),
 };
 
+/** Clipped gradients below this are noise: it is a hundred times Adam's usual epsilon. */
+export const NOISE_GRADIENT = 1e-6;
+
 /** Whether a tensor's middle third is a key bias. */
 export function hasKeyBias(name: string): boolean {
   return name.endsWith('attn.qkv.bias');
+}
+
+/** The name under which the noisy elements of a tensor are compared. */
+export function noiseOf(name: string): string {
+  return `${name} (noise)`;
+}
+
+/** Whether a quantity consists of noisy elements. */
+export function isNoise(name: string): boolean {
+  return name.endsWith(' (noise)');
 }
 
 function largest(values: ArrayLike<number>): number {

@@ -1,4 +1,5 @@
 /** Collects the error of every quantity and compares it with its limit. */
+import { isNoise } from './limits.js';
 
 export interface Quantity {
   /** Relative error: of the L2 norm for tensors, of the value for numbers. */
@@ -13,8 +14,8 @@ export interface Quantity {
 export interface ParityReport {
   fixture: string;
   pass: boolean;
-  /** Largest relative error per kind of quantity. */
-  largest: Record<string, { error: number; of: string }>;
+  /** Largest relative error per kind of quantity, and whose it is (where it is more than noise). */
+  largest: Record<string, { error: number; abs: number; of: string }>;
   failed: string[];
   /** Compared elsewhere, but not in this fixture. */
   skipped: string[];
@@ -84,10 +85,10 @@ export class Comparison {
   report(fixture: string, inFixture: readonly string[]): ParityReport {
     const failed = Object.keys(this.quantities).filter((name) => !this.quantities[name]!.ok);
     const largest: ParityReport['largest'] = {};
-    for (const [name, { error, limit }] of Object.entries(this.quantities)) {
-      if (limit === null) continue;
+    for (const [name, { error, abs }] of Object.entries(this.quantities)) {
       const kind = kindOf(name);
-      if (!largest[kind] || error > largest[kind].error) largest[kind] = { error, of: name };
+      if (isNoise(name)) continue;
+      if (!largest[kind] || error > largest[kind].error) largest[kind] = { error, abs, of: name };
     }
     const notCompared = inFixture.filter((name) => !this.seen.has(name));
     const pass = failed.length === 0;

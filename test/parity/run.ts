@@ -11,9 +11,11 @@ import {
   GRAD_NORM,
   GRADIENT,
   hasKeyBias,
-  KEY_BIAS,
   LOSS,
+  NOISE,
+  NOISE_GRADIENT,
   NORM_AFTER,
+  noiseOf,
   TRACE_GRAD_NORM,
   TRACE_LOSS,
   TRACE_VARIANCE,
@@ -114,8 +116,8 @@ function trace(fixture: Fixture, model: Data2Vec, comparison: Comparison): void 
   if (steps < STEPS) comparison.skip('trace');
   if (!end || steps !== STEPS) comparison.skip('after_10_steps');
   else {
-    compareNorms(comparison, 'after_10_steps/param_l2', end.param_l2, run.weights(), optimizer!.lr * STEPS);
-    compareNorms(comparison, 'after_10_steps/ema_l2', end.ema_l2, run.teacher(), optimizer!.lr * STEPS);
+    compareNorms(comparison, 'after_10_steps/param_l2', end.param_l2, run.weights(), optimizer!.lr, STEPS);
+    compareNorms(comparison, 'after_10_steps/ema_l2', end.ema_l2, run.teacher(), optimizer!.lr, STEPS);
   }
 }
 
@@ -143,10 +145,9 @@ function compareStep(comparison: Comparison, s: number, result: ForwardResult, t
 
 function compareGradients(fixture: Fixture, model: Data2Vec, comparison: Comparison): void {
   const ours = model.arena.named('grads');
-  for (const [name, value] of fixture.group('grad/')) {
-    const mine = ours.get(name);
-    const data = mine ? (raw.toArray(mine) as Float32Array) : new Float32Array(0);
-    compareTensor(comparison, `grad/${name}`, data, value.data, GRADIENT, KEY_BIAS.grad);
+  for (const [name, { data }] of fixture.group('grad/')) {
+    const noisy = keyBias(name, data.length);
+    compareTensor(comparison, `grad/${name}`, numbers(ours.get(name)), data, noisy, GRADIENT, NOISE.grad);
   }
   for (const view of ours.values()) view.dispose();
 }
@@ -154,45 +155,57 @@ function compareGradients(fixture: Fixture, model: Data2Vec, comparison: Compari
 function compareAfter(fixture: Fixture, model: Data2Vec, comparison: Comparison, lr: number): void {
   const state = model.stateDict();
   const decay = model.emaDecay;
-  for (const [name, value] of fixture.group('after/param/')) {
-    const ours = raw.toArray(state.get(name)!) as Float32Array;
-    compareTensor(comparison, `after/param/${name}`, ours, value.data, AFTER_PARAM, KEY_BIAS.param(lr));
-  }
-  for (const [name, value] of fixture.group('after/ema/')) {
-    const mine = state.get(`_ema.${name}`);
-    const ours = mine ? (raw.toArray(mine) as Float32Array) : new Float32Array(0);
-    compareTensor(
-      comparison,
-      `after/ema/${name}`,
-      ours,
-      value.data,
-      afterEma(decay),
-      KEY_BIAS.ema(lr, decay),
-    );
+  const clip = (fixture.info.scalars?.clip_coef as number | undefined) ?? 1;
+  for (const [kind, prefix, limits, noise] of [
+    ['after/param/', '', AFTER_PARAM, NOISE.param(lr)],
+    ['after/ema/', '_ema.', afterEma(decay), NOISE.ema(lr, decay)],
+  ] as const) {
+    for (const [name, { data }] of fixture.group(kind)) {
+      const gradient = fixture.has(`grad/${name}`) ? fixture.float(`grad/${name}`) : null;
+      const key = keyBias(name, data.length);
+      const noisy = (i: number) =>
+        key(i) || (gradient !== null && Math.abs(gradient[i]! * clip) < NOISE_GRADIENT);
+      compareTensor(comparison, kind + name, numbers(state.get(prefix + name)), data, noisy, limits, noise);
+    }
   }
 }
 
-/** Key biases, the middle thirds of the qkv biases, have limits of their own. */
+function numbers(tensor: raw.RawTensor | undefined): Float32Array {
+  return tensor ? (raw.toArray(tensor) as Float32Array) : new Float32Array(0);
+}
+
+/** Whether an element is a key bias, of a tensor of this size. */
+function keyBias(name: string, size: number): (i: number) => boolean {
+  return hasKeyBias(name) ? (i) => i >= size / 3 && i < (2 * size) / 3 : () => false;
+}
+
+/** Compares the elements that are more than noise, and the others with limits of their own. */
 function compareTensor(
   comparison: Comparison,
   name: string,
   ours: Float32Array,
   theirs: Float32Array,
+  noisy: (i: number) => boolean,
   limits: Limits,
-  keyLimits: Limits,
+  noiseLimits: Limits,
 ): void {
-  if (!hasKeyBias(name) || ours.length !== theirs.length) {
+  if (ours.length !== theirs.length) {
     comparison.array(name, ours, theirs, limits);
     return;
   }
-  const third = theirs.length / 3;
-  const without = (all: Float32Array) => [...all.subarray(0, third), ...all.subarray(2 * third)];
-  comparison.array(name, without(ours), without(theirs), limits);
+  const noise = Array.from(theirs, (_, i) => noisy(i));
   comparison.array(
-    `${name} (key)`,
-    ours.subarray(third, 2 * third),
-    theirs.subarray(third, 2 * third),
-    keyLimits,
+    name,
+    ours.filter((_, i) => !noise[i]),
+    theirs.filter((_, i) => !noise[i]),
+    limits,
+  );
+  if (!noise.includes(true)) return;
+  comparison.array(
+    noiseOf(name),
+    ours.filter((_, i) => noise[i]),
+    theirs.filter((_, i) => noise[i]),
+    noiseLimits,
   );
 }
 
@@ -201,10 +214,11 @@ function compareNorms(
   prefix: string,
   theirs: Record<string, number> | undefined,
   ours: ReadonlyMap<string, number>,
-  keyDrift: number,
+  lr: number,
+  steps: number,
 ): void {
   for (const [name, norm] of Object.entries(theirs ?? {})) {
-    const limits = hasKeyBias(name) ? { abs: 2 * keyDrift } : NORM_AFTER;
+    const limits = hasKeyBias(name) ? NOISE.norm(lr, steps) : NORM_AFTER;
     comparison.number(`${prefix}/${name}`, ours.get(name), norm, limits);
   }
 }
@@ -220,7 +234,7 @@ function decayOnEverything(fixture: Fixture, model: Data2Vec, comparison: Compar
     comparison.number(`variant/grad_norm/${s + 1}`, run.update(s + 1), theirs.grad_norm, TRACE_GRAD_NORM);
     if (s === 0) {
       const norms = variant?.param_l2_after_step_1;
-      compareNorms(comparison, 'variant/param_l2_after_step_1', norms, run.weights(), optimizer!.lr);
+      compareNorms(comparison, 'variant/param_l2_after_step_1', norms, run.weights(), optimizer!.lr, 1);
     }
   }
 }
@@ -246,6 +260,7 @@ class Run {
 
   forward(step: number, probe?: Activations): ForwardResult {
     const plan = fixturePlan(this.fixture, this.model, fixtureBatch(this.fixture), step);
+    probe?.places(plan.mask);
     return this.model.forward(plan, { totalSampleSize: plan.sampleSize, probe });
   }
 

@@ -1,4 +1,5 @@
 export { type Coordinates, gridCoordinates, lineCoordinates } from './alibi.js';
+export { AttentionInput } from './attention-input.js';
 export {
   BlockEncoder,
   type BlockHooks,
