@@ -81,10 +81,10 @@ function folder(root: string, files: string[], data: TimeseriesData): DataSource
 function waveforms(split: OpenDataOptions['split'], limit: number, data: TimeseriesData): DataSource {
   const { train, valid } = WAVEFORM_COUNTS;
   const count = Math.min({ train, valid, all: train + valid }[split], limit);
-  const place = (index: number) =>
-    split === 'valid' || index >= train
-      ? (['valid', split === 'all' ? index - train : index] as const)
-      : (['train', index] as const);
+  const place = (index: number): [part: 'train' | 'valid', index: number] => {
+    if (split === 'valid') return ['valid', index];
+    return index < train ? ['train', index] : ['valid', index - train];
+  };
   const read = async (index: number): Promise<Series> => {
     const values = waveform(...place(index));
     return { data: values, steps: values.length, channels: 1 };
