@@ -34,8 +34,9 @@ const SMALL = {
     num_heads: 4,
     clone_batch: 2,
     average_top_k_layers: 2,
-    ema_decay: 0.99,
-    ema_end_decay: 0.999,
+    // A slow teacher: a fast one changes the targets' variance, and the loss with it, in the first updates.
+    ema_decay: 0.9995,
+    ema_end_decay: 0.9999,
     min_target_var: 0,
     min_pred_var: 0,
   },
