@@ -62,7 +62,8 @@ export function setup() {
     ['exec', 'turbo', 'run', 'build', '--output-logs=errors-only', '--log-order=grouped'],
   ];
   for (const step of steps) {
-    const status = pnpm(step);
+    // To standard error: what a command prints itself may be read by a program.
+    const status = pnpm(step, { stdio: ['inherit', 2, 'inherit'] });
     if (status !== 0) {
       say(`'pnpm ${step.join(' ')}' failed (exit ${status}).`);
       process.exit(status);
