@@ -60,14 +60,11 @@ function classLoss({ x, target, mask, totalSampleSize }: LossInput, config: Mode
   if (extra === 0)
     throw new D2vError('cls_loss needs an extra token: set num_extra_tokens to 1, or cls_loss to 0');
   const prediction = slice(x, 1, extra - 1, 1);
-  const mean = k.meanTokens(target, 0);
+  const mean = pass.own(k.meanTokens(target, 0));
   const first = pass.upload({ data: new Int32Array(rows), shape: [rows, 1] });
   const scale = elementScale(config, width) * config.cls_loss * totalSampleSize;
-  const loss = maskedLoss(prediction, mean.reshape([mean.shape[0]!, 1, width]), first, {
-    beta: config.loss_beta,
-    scale,
-  });
-  mean.dispose();
+  const wanted = pass.own(mean.reshape([mean.shape[0]!, 1, width]));
+  const loss = maskedLoss(prediction, wanted, first, { beta: config.loss_beta, scale });
   prediction.dispose();
   return loss;
 }

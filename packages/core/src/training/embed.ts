@@ -1,6 +1,7 @@
 import { setImmediate as yieldToEvents } from 'node:timers/promises';
 import type { RunConfig } from '../config/schema.js';
 import { automaticWorkers, DataLoader } from '../data/loader.js';
+import { POOLS } from '../data2vec/features.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
 import type { Batch, DataSource, Modality, Sample } from '../modality/contract.js';
@@ -74,7 +75,7 @@ function checkChoice({ model, modality }: Embedder, { layer, network, pool }: Em
   }
   for (const [name, value, known] of [
     ['network', network, ['student', 'teacher']],
-    ['pool', pool, ['mean', 'cls', 'none']],
+    ['pool', pool, POOLS],
   ] as const) {
     if (value !== undefined && !(known as readonly string[]).includes(value)) {
       throw new D2vError(`${name} must be one of ${known.join(', ')}; got "${value}"`);

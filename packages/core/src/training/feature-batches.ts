@@ -1,4 +1,5 @@
 import type { BatchJob } from '../data/load-batch.js';
+import type { Pool } from '../data2vec/features.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import type { Batch } from '../modality/contract.js';
 
@@ -9,8 +10,8 @@ export interface FeatureChoice {
    * first; default: the network's output.
    */
   layer?: number | null;
-  /** Mean over tokens (default), the extra (class) token, or every token. */
-  pool?: 'mean' | 'cls' | 'none';
+  /** Mean over tokens (default), means over parts of the grid, the extra (class) token, or every token. */
+  pool?: Pool;
   /** Default: teacher (of a loaded model: the student's if there is no teacher). */
   network?: 'student' | 'teacher';
 }

@@ -61,6 +61,7 @@ export class Run {
     const device = resolveDevice(config.common.device);
     const machine = setUpMachine(config, device);
     const { optimization, lr_scheduler } = config;
+    this.warnOfWarmup();
     const schedule = createSchedule(lr_scheduler, optimization.lr, optimization.max_update);
     const data = this.openData();
     const source = await data.source('train');
@@ -102,6 +103,15 @@ export class Run {
     const data = new RunData({ config, modality, openSource, offline, log });
     this.cleanups.push(() => data.close());
     return data;
+  }
+
+  private warnOfWarmup(): void {
+    const { lr_scheduler, optimization } = this.options.config;
+    const { warmup_updates: warmup, name } = lr_scheduler;
+    const { max_update: updates, lr } = optimization;
+    if (name === 'tri_stage' || updates === null || warmup < updates) return;
+    const message = `the learning rate never reaches ${lr}: lr_scheduler.warmup_updates is ${warmup}, optimization.max_update ${updates}`;
+    this.emit({ type: 'warning', message });
   }
 
   /** Loads the checkpoint to resume from, if any, and warns about what has changed since. */

@@ -42,12 +42,8 @@ function cosine(config: SchedulerConfig, peak: number, maxUpdate: number | null)
   const warmup = config.warmup_updates;
   const floor = Math.min(config.min_lr, peak);
   const start = config.warmup_init_lr ?? floor;
-  const period = config.lr_period_updates ?? lengthOf(maxUpdate, 'lr_period_updates') - warmup;
-  if (period <= 0) {
-    throw new D2vError(
-      `lr_scheduler.warmup_updates (${warmup}) leaves no update of max_update (${maxUpdate}) for the cosine; lower it`,
-    );
-  }
+  // A run that ends within its warm-up has no period; it is never reached.
+  const period = config.lr_period_updates ?? Math.max(1, lengthOf(maxUpdate, 'lr_period_updates') - warmup);
   return (done) => {
     if (done < warmup) return start + (done * (peak - start)) / warmup;
     const { cycle, progress } = cyclePosition(done - warmup, period, config.t_mult);

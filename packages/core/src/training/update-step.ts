@@ -48,8 +48,8 @@ export async function runUpdate(
     add('loss', result.loss / totalSampleSize);
     for (const [name, loss] of Object.entries(result.losses)) add(`loss_${name}`, loss / totalSampleSize);
     for (const [name, value] of Object.entries(result.metrics)) add(name, value / plans.length);
-    if (Number.isFinite(result.loss)) result.backward();
-    result.dispose();
+    // Also when the loss is not finite (the gradients are then thrown away): it frees what the graph holds.
+    result.backward();
     if (!Number.isFinite(result.loss)) break;
   }
   const { loss, ...metrics } = sums as { loss: number } & Record<string, number>;

@@ -154,7 +154,7 @@ export function waveConfig(settings: Settings = {}): RunConfig {
     lr_scheduler: { name: 'cosine', warmup_updates: 3 },
     optimizer: { weight_decay: 0.05 },
     checkpoint: { save_interval_updates: 5 },
-    common: { seed: 11, log_interval: 3, tensorboard: false },
+    common: { seed: 11, threads: 1, log_interval: 3, tensorboard: false },
     stop: { loss_window: 3 },
   };
   return resolveConfig({
