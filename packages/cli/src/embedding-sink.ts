@@ -81,9 +81,9 @@ class MatrixSink implements EmbeddingSink {
   async append(batch: EmbeddedBatch): Promise<void> {
     const [rows = 0, ...rowShape] = batch.shape;
     const { writer, index } = await this.open(rowShape);
-    if (rowShape.join() !== this.rowShape?.join() || batch.padding) {
+    if (rowShape.join() !== this.rowShape?.join() || (rowShape.length > 1 && batch.padding)) {
       throw new CliError(
-        `the inputs have different numbers of tokens: write .jsonl, or use --pool mean (here ${this.rowShape} and ${rowShape})`,
+        'the inputs have different numbers of tokens, which no array can hold: write .jsonl, or use --pool mean',
       );
     }
     await writer.append(batch.data);

@@ -116,8 +116,8 @@ function addEmbed(program: Command): void {
     .requiredOption('-o, --out <file>', 'features.npy, features.safetensors or features.jsonl');
   addFeatureOptions(command)
     .addOption(
-      new Option('--pool <how>', 'one vector per sample (mean, cls), or one per token (none)')
-        .choices(['mean', 'cls', 'none'])
+      new Option('--pool <how>', 'one vector per sample (mean, grid, cls), or one per token (none)')
+        .choices(['mean', 'grid', 'cls', 'none'])
         .default('mean'),
     )
     .addOption(
@@ -159,7 +159,7 @@ function addEval(program: Command): void {
     .argument('<model>', 'a run folder, a checkpoint folder or a model.safetensors')
     .option('-d, --data <path|dataset>', "labelled samples (default: the run's own data)");
   addFeatureOptions(command)
-    .addOption(new Option('--pool <how>', 'one vector per sample').choices(['mean', 'cls']))
+    .addOption(new Option('--pool <how>', 'one vector per sample').choices(['mean', 'grid', 'cls']))
     .addOption(
       new Option('--checkpoint <which>', 'of a run folder').choices(['last', 'best']).default('last'),
     )

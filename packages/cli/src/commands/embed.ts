@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { DataSource, LoadedModel } from '@d2v/core';
 import pc from 'picocolors';
 import { formatOf, openSink } from '../embedding-sink.js';
@@ -9,7 +10,7 @@ interface EmbedCommandOptions extends PluginOptions {
   out: string;
   network?: 'student' | 'teacher';
   layer?: number;
-  pool: 'mean' | 'cls' | 'none';
+  pool: 'mean' | 'grid' | 'cls' | 'none';
   split: 'train' | 'valid' | 'all';
   checkpoint: 'last' | 'best';
   batchSize?: number;
@@ -21,6 +22,10 @@ interface EmbedCommandOptions extends PluginOptions {
 /** `d2v embed`: writes features of files, folders or a dataset. */
 export async function embed(path: string, inputs: string[], options: EmbedCommandOptions): Promise<void> {
   formatOf(options.out);
+  const folder = dirname(options.out);
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
+    throw new CliError(`--out ${options.out}: there is no folder ${folder}; make it first`);
+  }
   const { loadModel } = await import('@d2v/core');
   await usePlugins(options);
   const loaded = await loadModel(path, { device: options.device, which: options.checkpoint });

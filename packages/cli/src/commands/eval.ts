@@ -1,4 +1,6 @@
-import type { Data2Vec, EvaluationRow, FeatureExtractor } from '@d2v/core';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Data2Vec, EvaluationRow, FeatureExtractor, Modality, RunConfig } from '@d2v/core';
 import pc from 'picocolors';
 import { CliError } from '../failure.js';
 import { assignments, type PluginOptions, usePlugins } from './shared.js';
@@ -7,7 +9,7 @@ interface EvalOptions extends PluginOptions {
   data?: string;
   network?: 'student' | 'teacher';
   layer?: number;
-  pool?: 'mean' | 'cls';
+  pool?: 'mean' | 'grid' | 'cls';
   checkpoint: 'last' | 'best';
   k?: number;
   trainSamples?: number;
@@ -32,7 +34,8 @@ export async function evaluate(method: string, path: string, options: EvalOption
   let untrained: Data2Vec | undefined;
   try {
     const layers = options.data === undefined ? [] : [await core.dataLayer(modality, options.data, '--data')];
-    const config = core.overrideConfig(modality, loaded.config, {
+    const stored = (await runConfigOf(path, modality)) ?? loaded.config;
+    const config = core.overrideConfig(modality, stored, {
       layers,
       set: [
         `eval.knn=${method !== 'linear'}`,
@@ -77,6 +80,19 @@ export async function evaluate(method: string, path: string, options: EvalOption
     untrained?.dispose();
     loaded.dispose();
   }
+}
+
+/**
+ * The config of the run that a model belongs to, if it lies in a run folder: it knows where the data is, which a model
+ * file does not.
+ */
+async function runConfigOf(path: string, modality: Modality): Promise<RunConfig | undefined> {
+  const { readRunConfig } = await import('@d2v/core');
+  for (const folder of [path, join(path, '..', '..'), join(path, '..', '..', '..')]) {
+    if (await stat(join(folder, 'config.yaml')).catch(() => undefined))
+      return readRunConfig(folder, modality);
+  }
+  return undefined;
 }
 
 function checkLayer(layer: number | null, depth: number): void {
