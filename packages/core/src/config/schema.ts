@@ -191,7 +191,12 @@ export const evalSchema = z.strictObject({
   train_samples: positive.default(2000).describe('most labelled samples to learn from'),
   valid_samples: positive.default(1000).describe('most held-out samples to score'),
   network: z.enum(['student', 'teacher']).default('teacher').describe('whose features: student or teacher'),
-  pool: z.enum(['mean', 'cls']).default('mean').describe('mean over tokens, or cls: the extra token'),
+  pool: z
+    .enum(['mean', 'grid', 'cls'])
+    .default('mean')
+    .describe(
+      'mean over tokens; grid: a mean for each half of every axis (quarters of an image); cls: the extra token',
+    ),
   layer: count
     .nullable()
     .default(null)
