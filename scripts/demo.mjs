@@ -17,4 +17,13 @@ if (!given('--run') && !given('-r')) {
   rmSync(join(root, name), { recursive: true, force: true }); // the demo always starts from scratch
   args.push('--run', name);
 }
-process.exit(run(process.execPath, [join('packages', 'cli', 'dist', 'bin.js'), 'train', 'image', '--preset', 'tiny', ...args]));
+process.exit(
+  run(process.execPath, [
+    join('packages', 'cli', 'dist', 'bin.js'),
+    'train',
+    'image',
+    '--preset',
+    'tiny',
+    ...args,
+  ]),
+);

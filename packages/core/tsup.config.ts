@@ -1,7 +1,11 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: { index: 'src/index.ts', 'testing/index': 'src/testing/index.ts', 'data/worker': 'src/data/worker.ts' },
+  entry: {
+    index: 'src/index.ts',
+    'testing/index': 'src/testing/index.ts',
+    'data/worker': 'src/data/worker.ts',
+  },
   format: 'esm',
   target: 'node20',
   dts: { entry: { index: 'src/index.ts', 'testing/index': 'src/testing/index.ts' } },

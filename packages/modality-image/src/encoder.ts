@@ -55,7 +55,8 @@ export class ImageEncoder extends ModalityEncoder {
   }
 
   override layout(batch: Batch): TokenLayout {
-    return { samples: batch.size, tokens: this.side ** 2, padding: null };
+    const { side } = this;
+    return { samples: batch.size, tokens: side ** 2, padding: null, grid: [side, side] };
   }
 
   override coordinates(tokens: number): Coordinates {

@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { openSafetensors } from '@d2v/core';
 
 const packageFile = createRequire(import.meta.url).resolve('@d2v/cli/package.json');
 const bin = join(dirname(packageFile), 'dist', 'bin.js');
@@ -103,9 +105,20 @@ export function outcome(run: string, update: number) {
   const state = JSON.parse(readFileSync(join(folder, 'trainer.json'), 'utf8'));
   delete state.seconds;
   return {
-    model: readFileSync(join(folder, 'model.safetensors')).toString('base64'),
-    optimizer: readFileSync(join(folder, 'optimizer.safetensors')).toString('base64'),
+    model: digests(join(folder, 'model.safetensors')),
+    optimizer: digests(join(folder, 'optimizer.safetensors')),
     state,
     metrics: metrics(run),
   };
+}
+
+/** A hash of every tensor: the config beside them may differ in settings that change nothing (loader threads). */
+function digests(path: string): Record<string, string> {
+  const file = openSafetensors(path);
+  try {
+    const hash = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+    return Object.fromEntries(file.names.map((name) => [name, hash(file.read(name))]));
+  } finally {
+    file.close();
+  }
 }

@@ -34,6 +34,8 @@ export interface Features {
   /** Tokens per sample without extra ones. */
   tokens: number;
   dim: number;
+  /** How the tokens lie in space, row-major, e.g. [8, 8]; [tokens] for a sequence. */
+  grid: readonly number[];
 }
 
 /** Runs the network in evaluation mode on unmasked samples. */
@@ -72,7 +74,8 @@ export function computeFeatures(
       const y = network.encode(x, attention, prenet, pass, hooks(prenet));
       if (layer === 'last' && kind === 'block') take(y);
       const dim = network.config.embed_dim;
-      return { layers, extra: extraTokens ? extra : 0, padding: layout.padding, tokens: layout.tokens, dim };
+      const { padding, tokens, grid = [tokens] } = layout;
+      return { layers, extra: extraTokens ? extra : 0, padding, tokens, dim, grid };
     }),
   );
 }
@@ -88,14 +91,20 @@ function wantedLayers(layer: number | 'last' | 'all', kind: 'block' | 'ffn', tot
   return new Set([layer]);
 }
 
-export type Pool = 'mean' | 'cls' | 'none';
+/** How the tokens of a sample become one vector; 'none' keeps them all. */
+export const POOLS = ['mean', 'grid', 'cls', 'none'] as const;
+export type Pool = (typeof POOLS)[number];
 
 /**
- * Brings features to host memory: 'mean' over the tokens that are neither extra nor padding [B,D], 'cls' the last extra
- * token [B,D], 'none' all of them [B,T,D]. One result per layer; the features stay usable.
+ * Brings features to host memory; one result per layer, the features stay usable.
+ * - 'mean' [B,D]: over the tokens that are neither extra nor padding.
+ * - 'grid' [B,P*D]: a mean for each half of every spatial axis (P = 4 quarters of an image, 2 halves of a sequence), which
+ *   keeps roughly where things are.
+ * - 'cls' [B,D]: the last extra token.
+ * - 'none' [B,T,D].
  */
 export function poolFeatures(features: Features, pool: Pool): { data: Float32Array; shape: number[] }[] {
-  const { extra, padding, tokens, dim } = features;
+  const { extra, padding, grid, tokens, dim } = features;
   if (pool === 'cls' && extra === 0) {
     throw new D2vError(
       'there is no class token among these features: the modality needs num_extra_tokens >= 1',
@@ -103,39 +112,60 @@ export function poolFeatures(features: Features, pool: Pool): { data: Float32Arr
   }
   return features.layers.map((layer) => {
     const samples = layer.shape[0]!;
-    if (pool === 'none') return { data: k.toArray(layer) as Float32Array, shape: [...layer.shape] };
-    const shape = [samples, dim];
-    if (pool === 'mean' && padding?.includes(1)) {
-      const data = meanWithoutPadding(k.toArray(layer) as Float32Array, samples, extra, tokens, dim, padding);
-      return { data, shape };
+    const all = () => k.toArray(layer) as Float32Array;
+    if (pool === 'none') return { data: all(), shape: [...layer.shape] };
+    if (pool === 'grid' || (pool === 'mean' && padding?.includes(1))) {
+      const parts = pool === 'grid' ? halves(grid) : new Uint8Array(tokens);
+      return partMeans(all(), samples, extra, parts, dim, padding);
     }
     const pooled = pool === 'mean' ? k.meanTokens(layer, extra) : k.slice(layer, 1, extra - 1, 1);
     const data = k.toArray(pooled) as Float32Array;
     pooled.dispose();
-    return { data, shape };
+    return { data, shape: [samples, dim] };
   });
 }
 
-function meanWithoutPadding(
+/** For each token of a grid, the number of the part it lies in when every axis is cut in two. */
+function halves(grid: readonly number[]): Uint8Array {
+  const parts = new Uint8Array(grid.reduce((product, side) => product * side, 1));
+  for (let token = 0; token < parts.length; token++) {
+    let rest = token;
+    for (let axis = grid.length - 1; axis >= 0; axis--) {
+      const side = grid[axis]!;
+      if ((rest % side) * 2 >= side) parts[token]! |= 1 << (grid.length - 1 - axis);
+      rest = Math.floor(rest / side);
+    }
+  }
+  return parts;
+}
+
+/** Means over the tokens of each part, padding left out: [samples, parts * dim]; a part without tokens gives zeros. */
+function partMeans(
   all: Float32Array,
   samples: number,
   extra: number,
-  tokens: number,
+  partOf: Uint8Array,
   dim: number,
-  padding: Uint8Array,
-): Float32Array {
-  const out = new Float32Array(samples * dim);
-  const sum = new Float64Array(dim);
+  padding: Uint8Array | null,
+): { data: Float32Array; shape: number[] } {
+  const tokens = partOf.length;
+  const parts = partOf.reduce((most, part) => Math.max(most, part), 0) + 1;
+  const data = new Float32Array(samples * parts * dim);
+  const sums = new Float64Array(parts * dim);
+  const counts = new Uint32Array(parts);
   for (let b = 0; b < samples; b++) {
-    let count = 0;
-    sum.fill(0);
+    sums.fill(0);
+    counts.fill(0);
     for (let t = 0; t < tokens; t++) {
-      if (padding[b * tokens + t]) continue;
-      count++;
+      if (padding?.[b * tokens + t]) continue;
+      const part = partOf[t]!;
       const from = (b * (extra + tokens) + extra + t) * dim;
-      for (let d = 0; d < dim; d++) sum[d]! += all[from + d]!;
+      counts[part]!++;
+      for (let d = 0; d < dim; d++) sums[part * dim + d]! += all[from + d]!;
     }
-    for (let d = 0; d < dim; d++) out[b * dim + d] = sum[d]! / Math.max(1, count);
+    for (let i = 0; i < sums.length; i++) {
+      data[b * sums.length + i] = sums[i]! / Math.max(1, counts[Math.floor(i / dim)]!);
+    }
   }
-  return out;
+  return { data, shape: [samples, parts * dim] };
 }

@@ -41,6 +41,8 @@ export interface TokenLayout {
   tokens: number;
   /** `[samples, tokens]`, 1 = padding, or null. */
   padding: Uint8Array | null;
+  /** How the tokens lie in space, row-major, e.g. [8, 8]. Default: a sequence, [tokens]. */
+  grid?: readonly number[];
 }
 
 /** Turns a batch into local features [B,T,any width]. */

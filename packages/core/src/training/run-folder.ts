@@ -1,8 +1,8 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
 import { CheckpointStore } from './checkpoint-store.js';
-import { explainWriteError } from './fs-errors.js';
+import { errorCode, explainWriteError } from './fs-errors.js';
 import { RunLock } from './run-lock.js';
 
 /** Names inside a run folder. */
@@ -30,14 +30,13 @@ export class RunFolder {
    * @throws D2vError when it is in use, cannot be written, or does not fit `resume`
    */
   static async open(path: string, options: { resume: boolean; keep: number }): Promise<RunFolder> {
-    if (!options.resume || (await exists(path))) {
-      try {
-        await mkdir(path, { recursive: true });
-      } catch (error) {
-        throw await explainWriteError(error, 'the run folder', path);
-      }
-    } else {
+    if (options.resume && !(await exists(path))) {
       throw new D2vError(`there is no run to resume in ${path}: the folder does not exist`);
+    }
+    try {
+      await makeFolder(path);
+    } catch (error) {
+      throw await explainWriteError(error, 'the run folder', path);
     }
     const lock = await RunLock.acquire(path);
     try {
@@ -77,6 +76,19 @@ async function removeLeftovers(path: string): Promise<void> {
     const file = join(path, name);
     const age = Date.now() - ((await stat(file).catch(() => null))?.mtimeMs ?? 0);
     if (age > LEFTOVER_AGE_MS) await rm(file, { force: true });
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    // On a read-only disk, Node's recursive mkdir says that the folder does not exist: ask for the reason step by step.
+    let missing = resolve(path);
+    while (!(await exists(dirname(missing)))) missing = dirname(missing);
+    await mkdir(missing);
+    await mkdir(path, { recursive: true });
   }
 }
 
