@@ -73,16 +73,23 @@ export async function readFileList(file: string): Promise<FoundFile[]> {
     });
 }
 
+/** What a user's path stands for. */
+export interface FoundInput {
+  files: FoundFile[];
+  /** Whether the names are those of a folder tree, so that folders may be classes. */
+  tree: boolean;
+}
+
 /**
  * The images that a user's path stands for: a folder, a list of files (.txt), or one image.
  * @throws D2vError if there is nothing there
  */
-export async function findInput(path: string): Promise<FoundFile[]> {
+export async function findInput(path: string): Promise<FoundInput> {
   const info = await stat(path).catch(() => null);
   if (!info) throw new D2vError(`${path}: no such file or folder`);
   try {
-    if (info.isDirectory()) return await findImages(path);
-    if (extname(path).toLowerCase() === LIST_ENDING) return await readFileList(path);
+    if (info.isDirectory()) return { files: await findImages(path), tree: true };
+    if (extname(path).toLowerCase() === LIST_ENDING) return { files: await readFileList(path), tree: false };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === undefined) throw error;
@@ -90,5 +97,5 @@ export async function findInput(path: string): Promise<FoundFile[]> {
       cause: error,
     });
   }
-  return [{ path, name: basename(path) }];
+  return { files: [{ path, name: basename(path) }], tree: false };
 }

@@ -180,6 +180,14 @@ describe('files by name', () => {
     expect((await open('all', { path: join(root, 'list.txt') })).classes).toEqual(['cat', 'dog']);
   });
 
+  it('in a list without classes have none, whatever their folders', async () => {
+    await put('cat/one.png', 'dog/two.png');
+    await writeFile(join(root, 'list.txt'), `cat/one.png\n${join(root, 'dog', 'two.png')}\n`);
+    const source = await open('all', { path: join(root, 'list.txt') });
+    expect(names(source)).toEqual(['cat/one.png', 'dog/two.png']);
+    expect(source.classes).toBeUndefined();
+  });
+
   it('that are missing or empty are an error', async () => {
     await expect(openFiles([join(root, 'none.png')], settings())).rejects.toThrow(D2vError);
     await expect(openFiles([root], settings())).rejects.toThrow(/no images found/);

@@ -9,7 +9,7 @@
  * a share of `data.valid_share` chosen by name (see split.ts).
  */
 import { readdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { D2vError, type DataConfig, type DataSource, type OpenDataOptions } from '@d2v/core';
 import type { ImageDataConfig } from '../data-config.js';
 import { decodePlanned, openImage } from '../decode.js';
@@ -30,7 +30,7 @@ export async function openFolder(
   const training = await labelled(roots.train, data);
   // Class numbers come from the training folder, also for the other one.
   const classes = classNames(training);
-  let files: Labelled[];
+  let files: FoundFile[];
   if (roots.valid) {
     const valid = split === 'train' ? [] : await labelled(roots.valid, data);
     const missing = new Set(
@@ -43,7 +43,7 @@ export async function openFolder(
     }
     files = { train: training, valid, all: [...training, ...valid] }[split];
   } else {
-    const heldOut = (file: Labelled) => isHeldOut(file.name, data.valid_share);
+    const heldOut = (file: FoundFile) => isHeldOut(file.name, data.valid_share);
     files = split === 'all' ? training : training.filter((file) => heldOut(file) === (split === 'valid'));
     if (files.length === 0 && training.length > 0) {
       throw new D2vError(
@@ -51,11 +51,7 @@ export async function openFolder(
       );
     }
   }
-  if (files.length === 0) {
-    throw new D2vError(
-      `${(split === 'valid' && roots.valid) || roots.train}: no images found (jpg, png, webp, gif, avif, tiff)`,
-    );
-  }
+  if (files.length === 0) throw noImages((split === 'valid' && roots.valid) || roots.train);
   options.log(
     `${files.length} images${classes.length > 0 ? ` in ${classes.length} classes` : ''} (${split}) from ${path}`,
   );
@@ -67,37 +63,33 @@ export async function openFiles(
   paths: readonly string[],
   data: ImageDataConfig & DataConfig,
 ): Promise<DataSource> {
-  const files: Labelled[] = [];
+  const files: FoundFile[] = [];
   for (const path of paths) {
-    const found = await findInput(path);
-    if (found.length === 0) throw new D2vError(`${path}: no images found (jpg, png, webp, gif, avif, tiff)`);
-    const single = (await stat(path)).isFile();
-    files.push(
-      ...found.map((file) => ({ ...file, className: single ? file.className : className(file, data.label) })),
-    );
+    const found = await labelled(path, data);
+    if (found.length === 0) throw noImages(path);
+    files.push(...found);
   }
   if (files.length === 0) throw new D2vError('no images given: name files or folders');
   return fileSource(paths.join(', '), files, classNames(files), data);
 }
 
-type Labelled = FoundFile;
-
-async function labelled(path: string, data: ImageDataConfig): Promise<Labelled[]> {
-  const files = await findInput(path);
-  return files.map((file) => ({ ...file, className: file.className ?? className(file, data.label) }));
+/** The images of a path with their classes: those of a list as it states them, those of a folder by the rule. */
+async function labelled(path: string, { label }: ImageDataConfig): Promise<FoundFile[]> {
+  const { files, tree } = await findInput(path);
+  if (label === 'none') return files.map((file) => ({ ...file, className: undefined }));
+  return tree ? files.map((file) => ({ ...file, className: folderClass(file.name, label) })) : files;
 }
 
-function className(file: FoundFile, rule: ImageDataConfig['label']): string | undefined {
-  if (file.className !== undefined) return file.className;
-  const folders = dirname(file.name);
-  if (rule === 'none' || folders === '.' || folders === '') return undefined;
-  const parts = folders.split('/');
-  if (rule === 'top') return parts[0];
-  return rule === 'parent' ? parts.at(-1) : folders;
+function folderClass(name: string, rule: 'top' | 'parent' | 'path'): string | undefined {
+  const folders = name.split('/').slice(0, -1);
+  if (folders.length === 0) return undefined;
+  return { top: folders[0], parent: folders.at(-1), path: folders.join('/') }[rule];
 }
+
+const noImages = (path: string) => new D2vError(`${path}: no images found (jpg, png, webp, gif, avif, tiff)`);
 
 /** Class names in order of their numbers. */
-function classNames(files: readonly Labelled[]): string[] {
+function classNames(files: readonly FoundFile[]): string[] {
   const names = new Set<string>();
   for (const file of files) if (file.className !== undefined) names.add(file.className);
   return [...names].sort();
@@ -124,7 +116,7 @@ async function isFolder(path: string): Promise<boolean> {
 
 function fileSource(
   name: string,
-  files: readonly Labelled[],
+  files: readonly FoundFile[],
   classes: string[],
   data: ImageDataConfig,
 ): DataSource {
