@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include <chrono>
+#include <memory>
 
 #include "ops/ops.h"
 
@@ -103,17 +104,14 @@ napi_value run(const Entry& entry, napi_env env, size_t argc, const napi_value* 
     if (!op.runtime.profiling) return entry.fn(op);
     const auto start = std::chrono::steady_clock::now();
     const napi_value result = entry.fn(op);
+    if (!op.runtime.profiling) return result;  // it was profileStop
     const auto elapsed = std::chrono::steady_clock::now() - start;
     OpTime& time = op.runtime.profile[entry.name];
     time.nanoseconds += static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());
     time.calls += 1;
     return result;
-  } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();
-  } catch (const std::exception& error) {
-    throwAsJavaScript(env, error);
   } catch (...) {
-    napi_throw_error(env, "D2V_INTERNAL", "unknown native error");
+    throwCurrent(env);
   }
   return nullptr;
 }
@@ -127,9 +125,11 @@ napi_value call(napi_env env, napi_callback_info info) {
   return run(*static_cast<const Entry*>(data), env, argc < most ? argc : most, argv);
 }
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
-  Runtime* runtime = new Runtime(env);
+void init(Napi::Env env, Napi::Object exports) {
+  auto owned = std::make_unique<Runtime>(env);
+  Runtime* runtime = owned.get();
   env.SetInstanceData<Runtime>(runtime);
+  owned.release();
   runtime->defineTensorClass(exports);
   for (const Entry& entry : kEntries) {
     napi_value fn = nullptr;
@@ -139,15 +139,20 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set(entry.name, Napi::Value(env, fn));
   }
   exports.Set("abi", kAbi);
-  return exports;
 }
 
 }  // namespace
 
-Napi::Object initAddon(Napi::Env env, Napi::Object exports) { return init(env, exports); }
+napi_value load(napi_env env, napi_value exports) {
+  try {
+    init(Napi::Env(env), Napi::Object(env, exports));
+  } catch (...) {
+    throwCurrent(env);
+  }
+  return exports;
+}
 
 }  // namespace d2v
 
-static Napi::Object initModule(Napi::Env env, Napi::Object exports) { return d2v::initAddon(env, exports); }
-
-NODE_API_MODULE(d2v, initModule)
+// Node-API's own macro: node-addon-api's would end the process if a worker is terminated while it loads the addon.
+NAPI_MODULE_INIT() { return d2v::load(env, exports); }

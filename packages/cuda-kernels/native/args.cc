@@ -5,7 +5,21 @@
 
 namespace d2v {
 
-void throwAsJavaScript(napi_env env, const std::exception& error) {
+void throwCurrent(napi_env env) noexcept {
+  // Statuses are ignored: in a worker that is being terminated nothing can be thrown, and nobody would see it.
+  try {
+    throw;
+  } catch (const Napi::Error& error) {
+    const napi_value value = error.Value();
+    if (value != nullptr) napi_throw(env, value);
+  } catch (const std::exception& error) {
+    throwAsJavaScript(env, error);
+  } catch (...) {
+    napi_throw_error(env, "D2V_INTERNAL", "unknown native error");
+  }
+}
+
+void throwAsJavaScript(napi_env env, const std::exception& error) noexcept {
   bool pending = false;
   if (napi_is_exception_pending(env, &pending) == napi_ok && pending) return;
   const auto* known = dynamic_cast<const Error*>(&error);
@@ -43,7 +57,7 @@ std::string describe(const Op& op, napi_value value) {
       double number = 0;
       napi_get_value_double(op.env, value, &number);
       if (std::isnan(number)) return "NaN";
-      if (number == std::floor(number) && std::fabs(number) < 1e15) {
+      if (number == std::floor(number) && std::fabs(number) < 9e18) {
         return std::to_string(static_cast<int64_t>(number));
       }
       char text[32];

@@ -16,7 +16,9 @@
 
 namespace d2v {
 
-void throwAsJavaScript(napi_env env, const std::exception& error);
+/// Makes the C++ exception that is being handled a JavaScript one.
+void throwCurrent(napi_env env) noexcept;
+void throwAsJavaScript(napi_env env, const std::exception& error) noexcept;
 
 constexpr int64_t kMaxInteger = (int64_t{1} << 53) - 1;
 

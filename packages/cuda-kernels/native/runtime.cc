@@ -12,12 +12,8 @@ template <typename Body>
 napi_value guarded(napi_env env, const Body& body) {
   try {
     return body();
-  } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();
-  } catch (const std::exception& error) {
-    throwAsJavaScript(env, error);
   } catch (...) {
-    napi_throw_error(env, "D2V_INTERNAL", "unknown native error");
+    throwCurrent(env);
   }
   return nullptr;
 }
@@ -119,8 +115,6 @@ void Runtime::defineTensorClass(Napi::Object exports) {
 }
 
 Napi::Value Runtime::wrap(Tensor tensor) {
-  const int64_t bytes = static_cast<int64_t>(tensor.bytes());
-  const bool owner = tensor.storage.use_count() == 1;
   pending_ = std::make_unique<Handle>();
   pending_->tensor = std::move(tensor);
   pending_->owner = self_;
@@ -136,8 +130,8 @@ Napi::Value Runtime::wrap(Tensor tensor) {
     handle->scope = static_cast<int>(scopes_.size()) - 1;
     handle->scopeEntry = static_cast<int64_t>(scopes_.back().size());
     scopes_.back().push_back(handle);
-  } else if (owner) {
-    report(*handle, bytes);
+  } else {
+    report(*handle);
   }
   return Napi::Value(env_, instance);
 }
@@ -149,11 +143,23 @@ Handle* Runtime::unwrap(napi_value value) const {
   return live_.count(handle) ? handle : nullptr;  // an object of another addon is not in the set
 }
 
-/// Memory outside of scopes is only freed by dispose() or the garbage collector, which has to know of it.
-void Runtime::report(Handle& handle, int64_t bytes) {
+/// Memory outside of scopes is only freed by dispose() or the garbage collector, which has to know of it. Each storage
+/// is reported by one handle.
+void Runtime::report(Handle& handle) {
+  Storage* storage = handle.tensor.storage.get();
+  if (storage == nullptr || storage->reported) return;
+  storage->reported = true;
+  handle.reported = static_cast<int64_t>(storage->bytes);
   int64_t total = 0;
-  handle.reported += bytes;
-  napi_adjust_external_memory(env_, bytes, &total);
+  napi_adjust_external_memory(env_, handle.reported, &total);
+}
+
+void Runtime::unreport(Handle& handle) {
+  if (handle.reported == 0) return;
+  int64_t total = 0;
+  napi_adjust_external_memory(env_, -handle.reported, &total);
+  handle.reported = 0;
+  if (handle.tensor.storage) handle.tensor.storage->reported = false;
 }
 
 void Runtime::detach(Handle& handle) {
@@ -163,8 +169,8 @@ void Runtime::detach(Handle& handle) {
 
 void Runtime::dispose(Handle& handle) {
   detach(handle);
+  unreport(handle);
   handle.tensor.storage.reset();
-  if (handle.reported != 0) report(handle, -handle.reported);
 }
 
 void Runtime::finalize(napi_env, void* data, void*) {
@@ -173,7 +179,7 @@ void Runtime::finalize(napi_env, void* data, void*) {
   if (runtime != nullptr) {
     runtime->detach(*handle);
     runtime->live_.erase(handle);
-    if (handle->reported != 0) runtime->report(*handle, -handle->reported);
+    runtime->unreport(*handle);
   }
   delete handle;
 }
@@ -193,8 +199,8 @@ void Runtime::endScope(int scope, const std::vector<Handle*>& kept) {
       handle->scope = scope - 1;
       handle->scopeEntry = static_cast<int64_t>(outer.size());
       outer.push_back(handle);
-    } else if (handle->tensor.storage && handle->tensor.storage.use_count() == 1) {
-      report(*handle, static_cast<int64_t>(handle->tensor.bytes()));
+    } else {
+      report(*handle);
     }
   }
   std::vector<Handle*> owned = std::move(scopes_.back());
@@ -208,9 +214,7 @@ void Runtime::endScope(int scope, const std::vector<Handle*>& kept) {
 
 void Runtime::keep(Handle& handle) {
   detach(handle);
-  if (handle.reported == 0 && handle.tensor.storage && handle.tensor.storage.use_count() == 1) {
-    report(handle, static_cast<int64_t>(handle.tensor.bytes()));
-  }
+  report(handle);
 }
 
 const std::shared_ptr<Device>& Runtime::device(const std::string& name) const {

@@ -58,7 +58,8 @@ class Runtime {
   friend napi_value constructTensor(napi_env env, napi_callback_info info);
   static void finalize(napi_env env, void* data, void* hint);
   void detach(Handle& handle);
-  void report(Handle& handle, int64_t bytes);
+  void report(Handle& handle);
+  void unreport(Handle& handle);
 
   Napi::Env env_;
   std::vector<std::shared_ptr<Device>> devices_;

@@ -56,6 +56,7 @@ struct Storage {
   std::shared_ptr<Device> device;
   size_t bytes;
   void* data;
+  bool reported = false;  // the garbage collector knows of it
 };
 
 /// A contiguous piece of a storage. Copies share it.

@@ -33,21 +33,43 @@ D2V_INLINE void transpose8x8(const float* src, int64_t lds, float* dst, int64_t 
 }
 #endif
 
+#if defined(__AVX2__)
+/// The same for the first `rows` x `cols` (at most 8 x 8) values; `keep` lanes of each of the `cols` rows are written,
+/// zeros behind the first `rows`.
+D2V_INLINE void transposeCorner(const float* src, int64_t lds, int64_t rows, int64_t cols, float* dst, int64_t ldd,
+                                int64_t keep) {
+  alignas(32) static const int32_t bits[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+  const __m256i in = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bits + 8 - cols));
+  const __m256i out = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bits + 8 - keep));
+  alignas(32) float square[64], turned[64];
+  for (int64_t i = 0; i < 8; ++i) {
+    _mm256_store_ps(square + 8 * i, i < rows ? _mm256_maskload_ps(src + i * lds, in) : _mm256_setzero_ps());
+  }
+  transpose8x8(square, 8, turned, 8);
+  for (int64_t j = 0; j < cols; ++j) _mm256_maskstore_ps(dst + j * ldd, out, _mm256_load_ps(turned + 8 * j));
+}
+#endif
+
 /// dst[j, i] = src[i, j]; src has `rows` rows of `cols`, with row strides lds and ldd.
 inline void transposeBlock(const float* src, int64_t lds, int64_t rows, int64_t cols, float* dst, int64_t ldd) {
-  int64_t i = 0;
 #if defined(__AVX2__)
-  for (; i + 8 <= rows; i += 8) {
-    int64_t j = 0;
-    for (; j + 8 <= cols; j += 8) transpose8x8(src + i * lds + j, lds, dst + j * ldd + i, ldd);
-    for (; j < cols; ++j) {
-      for (int64_t e = 0; e < 8; ++e) dst[j * ldd + i + e] = src[(i + e) * lds + j];
+  for (int64_t i = 0; i < rows; i += 8) {
+    const int64_t height = rows - i < 8 ? rows - i : 8;
+    for (int64_t j = 0; j < cols; j += 8) {
+      const float* from = src + i * lds + j;
+      float* to = dst + j * ldd + i;
+      if (height == 8 && j + 8 <= cols) {
+        transpose8x8(from, lds, to, ldd);
+      } else {
+        transposeCorner(from, lds, height, cols - j < 8 ? cols - j : 8, to, ldd, height);
+      }
     }
   }
-#endif
-  for (; i < rows; ++i) {
+#else
+  for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < cols; ++j) dst[j * ldd + i] = src[i * lds + j];
   }
+#endif
 }
 
 /// Packs one panel: dst[k, 0..kNR) for k in [0, depth) from columns of a row-major [depth, >= cols] matrix.
@@ -69,12 +91,26 @@ inline void packPanel(const float* b, int64_t ldb, int64_t depth, int64_t cols, 
 
 /// The same from a matrix that is stored transposed: `cols` rows of [>= depth].
 inline void packPanelTransposed(const float* b, int64_t ldb, int64_t depth, int64_t cols, float* dst) {
-  transposeBlock(b, ldb, cols, depth, dst, kNR);
-  if (cols < kNR) {
-    for (int64_t k = 0; k < depth; ++k) {
-      std::memset(dst + k * kNR + cols, 0, static_cast<size_t>(kNR - cols) * sizeof(float));
+#if defined(__AVX2__)
+  for (int64_t i = 0; i < kNR; i += 8) {
+    const int64_t rows = cols - i < 8 ? (cols > i ? cols - i : 0) : 8;
+    for (int64_t k = 0; k < depth; k += 8) {
+      const float* from = b + i * ldb + k;
+      float* to = dst + k * kNR + i;
+      if (rows == 8 && k + 8 <= depth) {
+        transpose8x8(from, ldb, to, kNR);
+      } else if (rows > 0) {
+        transposeCorner(from, ldb, rows, depth - k < 8 ? depth - k : 8, to, kNR, 8);
+      } else {
+        for (int64_t e = k; e < depth && e < k + 8; ++e) _mm256_storeu_ps(dst + e * kNR + i, _mm256_setzero_ps());
+      }
     }
   }
+#else
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int64_t j = 0; j < kNR; ++j) dst[k * kNR + j] = j < cols ? b[j * ldb + k] : 0.0f;
+  }
+#endif
 }
 
 }  // namespace D2V_ISA
