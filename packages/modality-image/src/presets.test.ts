@@ -118,7 +118,6 @@ describe('tiny', () => {
       decoder_kernel: 3,
       decoder_layers: 4,
     });
-    expect(config.data.batch_size).toBe(32);
   });
 });
 
