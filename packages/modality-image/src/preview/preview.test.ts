@@ -7,7 +7,10 @@ import { previewImages } from './preview.js';
 
 const data = imageDataSchema.parse({ input_size: 16 }) as PreviewArgs<ImageDataConfig>['data'];
 
-/** A white picture (after normalisation) and features that differ between its upper and lower half. */
+/**
+ * A white picture (after normalisation) and features that differ between its halves, the other way round in odd pictures,
+ * besides a larger difference that is the same in all of them: that of the place.
+ */
 function example(id: number, size = 16, side = 4): { sample: Sample; features: HostTensor } {
   const source = new Float32Array(3 * size * size);
   for (let i = 0; i < source.length; i++) {
@@ -18,7 +21,8 @@ function example(id: number, size = 16, side = 4): { sample: Sample; features: H
   const width = 6;
   const features = Float32Array.from({ length: side * side * width }, (_, i) => {
     const upper = Math.floor(i / width) < (side * side) / 2;
-    return (i % width === 0 && upper ? 4 : 0) + 0.1 * rng.normal();
+    const marked = upper === (id % 2 === 0);
+    return (i % width === 0 && marked ? 4 : 0) + (i % width === 1 && upper ? 9 : 0) + 0.1 * rng.normal();
   });
   return {
     sample: { id, tensors: { source: { data: source, shape: [3, size, size] } } },
@@ -45,6 +49,9 @@ describe('previewImages', () => {
     const [upper, lower] = [at(left + 64, 24 + 136 + 20), at(left + 64, 24 + 136 + 108)];
     // The first component, red, tells the halves apart.
     expect(Math.abs(upper[0]! - lower[0]!)).toBeGreaterThan(180);
+    // The same thing at another place, in the next picture, has the same colour.
+    const next = at(left + 136 + 64, 24 + 136 + 108);
+    expect(Math.abs(upper[0]! - next[0]!)).toBeLessThan(60);
   });
 
   it('takes large inputs, but only square grids', async () => {

@@ -1,7 +1,10 @@
 /**
  * A picture for judging features by eye: input images in one row, and below each its patch features, whose first three
  * principal components are shown as red, green and blue. Patches that the network takes for alike have like colours, in
- * all images: an untrained network shows position or noise, a trained one parts of objects.
+ * all images.
+ *
+ * Features know where in the picture they are, and in short trainings that is what varies most. So that the colours show
+ * what is there and not where, the mean over the images is first subtracted at each place.
  */
 import type { HostTensor, PreviewArgs, Sample } from '@d2v/core';
 import sharp from 'sharp';
@@ -76,6 +79,7 @@ function featureColors(features: readonly HostTensor[]): RawImage[] {
     all.set(data as Float32Array, at);
     at += data.length;
   }
+  subtractPlaces(all, features);
   const scores = principalScores(all, tokens, width, 3);
   const pixels = new Uint8Array(tokens * 3);
   for (let c = 0; c < 3; c++) {
@@ -97,6 +101,17 @@ function featureColors(features: readonly HostTensor[]): RawImage[] {
     first += count;
     return { width: side, height: side, channels: 3, data };
   });
+}
+
+/** Subtracts from each patch the mean of that place over all images, in place. A single image is left as it is. */
+function subtractPlaces(all: Float32Array, features: readonly HostTensor[]): void {
+  const size = features[0]?.data.length ?? 0;
+  if (features.length < 2 || features.some(({ data }) => data.length !== size)) return;
+  for (let place = 0; place < size; place++) {
+    let mean = 0;
+    for (let at = place; at < all.length; at += size) mean += all[at]! / features.length;
+    for (let at = place; at < all.length; at += size) all[at]! -= mean;
+  }
 }
 
 /** Scales to the size of a tile: visible pixels when a small picture grows, smooth when a large one shrinks. */
