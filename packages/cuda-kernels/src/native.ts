@@ -53,7 +53,15 @@ function cure(reason: string): string {
   return 'build it again on this machine';
 }
 
+/**
+ * How long an idle thread of GCC's OpenMP spins before it sleeps, in turns of its loop (about 15 microseconds): long enough
+ * for the next kernel of an update, short enough not to starve other work. Its own default, milliseconds, makes training
+ * several times slower as soon as anything else uses the cores. Read when the library is loaded; the user's setting wins.
+ */
+const SPIN_COUNT = '1000';
+
 function open(): Native {
+  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= SPIN_COUNT;
   const tried: string[] = [];
   for (const file of candidates()) {
     if (!existsSync(file)) {
