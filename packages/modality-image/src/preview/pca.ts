@@ -66,7 +66,7 @@ function project(data: Float32Array, rows: number, width: number, direction: Flo
 }
 
 /** Gram-Schmidt, in order. */
-function orthonormal(vectors: Float64Array[]): Float64Array[] {
+export function orthonormal(vectors: Float64Array[]): Float64Array[] {
   const basis: Float64Array[] = [];
   for (const vector of vectors) {
     let rest = vector;

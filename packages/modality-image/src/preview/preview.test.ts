@@ -22,7 +22,11 @@ function example(id: number, size = 16, side = 4): { sample: Sample; features: H
   const features = Float32Array.from({ length: side * side * width }, (_, i) => {
     const upper = Math.floor(i / width) < (side * side) / 2;
     const marked = upper === (id % 2 === 0);
-    return (i % width === 0 && marked ? 4 : 0) + (i % width === 1 && upper ? 9 : 0) + 0.1 * rng.normal();
+    return (
+      (i % width === 0 && marked ? 4 : 0) +
+      (i % width === 1 ? 3 * Math.floor(i / width / side) : 0) +
+      0.1 * rng.normal()
+    );
   });
   return {
     sample: { id, tensors: { source: { data: source, shape: [3, size, size] } } },

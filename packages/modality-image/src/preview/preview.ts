@@ -4,14 +4,15 @@
  * all images.
  *
  * Features know where in the picture they are, and in short trainings that is what varies most. So that the colours show
- * what is there and not where, the mean over the images is first subtracted at each place.
+ * what is there and not where, a smooth function of the place (a polynomial of degree 2), fitted to all images, is first
+ * subtracted.
  */
 import type { HostTensor, PreviewArgs, Sample } from '@d2v/core';
 import sharp from 'sharp';
 import type { ImageDataConfig } from '../data-config.js';
 import type { RawImage } from '../raw-image.js';
 import { Canvas, TEXT_HEIGHT } from './canvas.js';
-import { principalScores } from './pca.js';
+import { orthonormal, principalScores } from './pca.js';
 
 const COLUMNS = 8;
 const TILE = 128;
@@ -103,14 +104,27 @@ function featureColors(features: readonly HostTensor[]): RawImage[] {
   });
 }
 
-/** Subtracts from each patch the mean of that place over all images, in place. A single image is left as it is. */
+/** Subtracts, in place, what a polynomial in row and column explains of the features of all images. */
 function subtractPlaces(all: Float32Array, features: readonly HostTensor[]): void {
-  const size = features[0]?.data.length ?? 0;
-  if (features.length < 2 || features.some(({ data }) => data.length !== size)) return;
-  for (let place = 0; place < size; place++) {
-    let mean = 0;
-    for (let at = place; at < all.length; at += size) mean += all[at]! / features.length;
-    for (let at = place; at < all.length; at += size) all[at]! -= mean;
+  const [tokens = 0, width = 0] = features[0]?.shape ?? [];
+  const side = Math.sqrt(tokens);
+  if (features.some(({ shape }) => shape[0] !== tokens)) return;
+  const places = Array.from({ length: tokens }, (_, t) => [Math.floor(t / side), t % side] as const);
+  const powers = [
+    [0, 0],
+    [1, 0],
+    [0, 1],
+    [2, 0],
+    [1, 1],
+    [0, 2],
+  ] as const;
+  const terms = orthonormal(powers.map(([p, q]) => Float64Array.from(places, ([y, x]) => y ** p * x ** q)));
+  for (const term of terms) {
+    const share = new Float64Array(width);
+    for (let i = 0; i < all.length; i++) {
+      share[i % width]! += (term[Math.floor(i / width) % tokens]! * all[i]!) / features.length;
+    }
+    for (let i = 0; i < all.length; i++) all[i]! -= term[Math.floor(i / width) % tokens]! * share[i % width]!;
   }
 }
 
