@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../parallel.h"
 #include "cpu_backend.h"
 #include "gemm.h"
 #include "vec_math.h"
@@ -29,6 +30,7 @@ struct GemmState {
       if (std::strcmp(choice, "onednn") == 0) onednn = true;
       if (std::strcmp(choice, "builtin") == 0) onednn = false;
     }
+    if (onednn) useOpenMpThreads();  // two sets of threads would take turns at spinning on the same cores
 #endif
   }
 };
