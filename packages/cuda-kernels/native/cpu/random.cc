@@ -97,11 +97,15 @@ void CpuBackend::dropout(In x, Out y, double p, const RngKey& key, int64_t n) {
   float* out = y;
   const uint32_t threshold = dropThreshold(p);
   const float keep = static_cast<float>(1 / (1 - p));
-  parallelFor(n, kGrain / 4, [&, in, out](int64_t begin, int64_t end) {
-    forWords(key, static_cast<uint64_t>(begin), end - begin, [&](int64_t at, const uint32_t* words, int64_t count) {
+  parallelFor(n, kGrain / 4, [=, &key](int64_t begin, int64_t end) {
+    forWords(key, static_cast<uint64_t>(begin), end - begin, [=](int64_t at, const uint32_t* words, int64_t count) {
       const float* from = in + begin + at;
       float* to = out + begin + at;
-      for (int64_t i = 0; i < count; ++i) to[i] = words[i] < threshold ? 0.0f : from[i] * keep;
+#pragma omp simd
+      for (int64_t i = 0; i < count; ++i) {
+        const float factor = words[i] < threshold ? 0.0f : keep;  // 0 times NaN: a bad value is not hidden
+        to[i] = from[i] * factor;
+      }
     });
   });
 }
