@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "conv_correlation.h"
 #include "conv_slab.h"
 #include "cpu_backend.h"
 #include "gemm_small.h"
@@ -22,20 +23,6 @@ namespace {
 
 constexpr int64_t kBlockK = 448;          // values of k per block
 constexpr int64_t kSlabFloats = 48 * 1024;  // a slab stays in the second-level cache
-
-struct Correlation {
-  // source [batch, h, w, groups * cin]
-  const float* source;
-  int64_t batch, h, w, groups, cin;
-  // target pixel (y, x) of [outH, outW] reads source (y * strideH + top + a, x * strideW + left + b), a < kH, b < kW
-  int64_t kH, kW, strideH, strideW, top, left, outH, outW;
-  // and is stored at target + b * targetImage + y * targetRow + x * targetPixel + group * cout
-  float* target;
-  int64_t targetImage, targetRow, targetPixel, cout;
-  const float* bias;  // [groups * cout] or null
-
-  int64_t depth() const { return kH * kW * cin; }
-};
 
 /// How the k loop is cut: `runs` kernel rows per block when they are short, or a piece of one row.
 struct Blocks {
@@ -54,11 +41,9 @@ struct Blocks {
 int64_t panelsOf(const Correlation& c) { return (c.cout + kNR - 1) / kNR; }
 int64_t packedFloats(const Correlation& c) { return c.groups * panelsOf(c) * kNR * c.depth(); }
 
-/// Packs weights: of group g, tap (a, b), source channel i, target channel o the value is weight(g, a, b, i)[o * step].
-/// Layout [group][panel][k][kNR]; a block of k is a contiguous part of a panel.
-template <typename Weight>
-void packWeights(const Correlation& c, float* packed, int64_t step, const Weight& weight) {
-  const int64_t panels = panelsOf(c), depth = c.depth();
+/// Packs weights in the layout [group][panel][k][kNR]; a block of k is a contiguous part of a panel.
+void packWeights(const Correlation& c, const TapWeights& weights, float* packed) {
+  const int64_t panels = panelsOf(c), depth = c.depth(), step = weights.step;
   parallelFor(c.groups * panels, 1 + 16384 / (depth * kNR), [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t g = item / panels, o0 = item % panels * kNR, n = std::min<int64_t>(kNR, c.cout - o0);
@@ -66,7 +51,7 @@ void packWeights(const Correlation& c, float* packed, int64_t step, const Weight
       for (int64_t a = 0; a < c.kH; ++a) {
         for (int64_t b = 0; b < c.kW; ++b) {
           for (int64_t i = 0; i < c.cin; ++i, dst += kNR) {
-            const float* src = weight(g, a, b, i) + o0 * step;
+            const float* src = weights.at(g, a, b, i) + o0 * step;
             for (int64_t o = 0; o < n; ++o) dst[o] = src[o * step];
             for (int64_t o = n; o < kNR; ++o) dst[o] = 0.0f;
           }
@@ -137,7 +122,11 @@ void correlateChunk(const Correlation& c, const Chunks& chunks, const Blocks& bl
   }
 }
 
-void correlate(Allocator& memory, const Correlation& c, const float* packed) {
+void correlate(Allocator& memory, const Correlation& c, const TapWeights& weights) {
+  if (correlateLanes(memory, c, weights)) return;
+  Workspace packedWeights(memory, static_cast<size_t>(packedFloats(c)) * sizeof(float));
+  const float* packed = packedWeights.floats();
+  packWeights(c, weights, packedWeights.floats());
   const Chunks chunks(c);
   const Blocks blocks(c);
   const int64_t images = c.batch * chunks.perImage, threads = threadCount();
@@ -168,17 +157,11 @@ void CpuBackend::conv(const ConvShape& s, In x, In w, In bias, Out y) {
                       s.kH,       s.kW,       s.strideH,  s.strideW, -s.padTop, -s.padLeft,
                       s.outH,     s.outW,     y,          s.outH * s.outW * s.cout, s.outW * s.cout, s.cout,
                       cout,       bias};
-  Workspace packed(memory_, static_cast<size_t>(packedFloats(c)) * sizeof(float));
-  const float* weights = w;
-  packWeights(c, packed.floats(), cin * taps, [&](int64_t g, int64_t a, int64_t b, int64_t i) {
-    return weights + (g * cout * cin + i) * taps + a * s.kW + b;
-  });
-  correlate(memory_, c, packed.floats());
+  correlate(memory_, c, TapWeights{w, cin * taps, taps, cout * cin * taps, s.kW, 1, 0});
 }
 
 void CpuBackend::convGradInput(const ConvShape& s, In dy, In w, Out dx) {
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kH * s.kW;
-  const float* weights = w;
   float* target = dx;
   const bool everyPixel = s.kH >= s.strideH && s.kW >= s.strideW;  // else some phases have no taps
   if (!everyPixel) {
@@ -215,12 +198,10 @@ void CpuBackend::convGradInput(const ConvShape& s, In dy, In w, Out dx) {
                           s.strideW * s.cin,
                           cin,
                           nullptr};
-      Workspace packed(memory_, static_cast<size_t>(packedFloats(c)) * sizeof(float));
-      packWeights(c, packed.floats(), taps, [&](int64_t g, int64_t a, int64_t b, int64_t o) {
-        const int64_t ky = py + (kH - 1 - a) * s.strideH, kx = px + (kW - 1 - b) * s.strideW;
-        return weights + (g * cout + o) * cin * taps + ky * s.kW + kx;
-      });
-      correlate(memory_, c, packed.floats());
+      // Tap (a, b) of the phase is tap (py + (kH - 1 - a) * strideH, px + (kW - 1 - b) * strideW) of the kernel.
+      const int64_t lastTap = (py + (kH - 1) * s.strideH) * s.kW + px + (kW - 1) * s.strideW;
+      correlate(memory_, c,
+                TapWeights{w, taps, cin * taps, cout * cin * taps, -s.strideH * s.kW, -s.strideW, lastTap});
     }
   }
 }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "conv_correlation.h"
 #include "conv_slab.h"
 #include "cpu_backend.h"
 #include "gemm_small.h"
@@ -169,6 +170,7 @@ void weightTask(const ConvShape& s, const WeightPlan& plan, const float* dy, con
 }  // namespace
 
 void CpuBackend::convGradWeight(const ConvShape& s, In dy, In x, float* dw, float* db) {
+  if (gradWeightLanes(memory_, s, dy, x, dw, db)) return;
   const WeightPlan plan(s);
   Workspace scratch(memory_, static_cast<size_t>(plan.total * threadCount()) * sizeof(float));
   parallelItems(s.groups * plan.channelBlocks, [&](int64_t item) {
