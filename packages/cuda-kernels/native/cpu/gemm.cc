@@ -77,7 +77,6 @@ bool gemmOneDnn(Allocator& memory, const GemmProblem& p) {
               [&](int64_t begin, int64_t end) { finishRows(p, target, begin, end); });
   return true;
 }
-#endif
 
 /// db[m] += sum over the rows of dy[n,m], in fixed chunks of rows.
 void addColumnSums(Allocator& memory, const float* dy, int64_t n, int64_t m, float* db) {
@@ -96,6 +95,8 @@ void addColumnSums(Allocator& memory, const float* dy, int64_t n, int64_t m, flo
     forVectors(m, [&](auto load, auto store) D2V_LAMBDA { store(db, load(db) + load(sum)); });
   }
 }
+
+#endif
 
 void run(Allocator& memory, const GemmState& state, const GemmProblem& p) {
 #ifdef D2V_ONEDNN
