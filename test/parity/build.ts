@@ -13,12 +13,20 @@ import { stepNoise } from './noise.js';
 /** A model with the fixture's configuration and weights. */
 export function buildModel(fixture: Fixture, modality: Modality, decayAll: boolean): Data2Vec {
   const config = modelConfigSchema.parse(fixture.info.config);
+  addVocabulary(config.modalities, fixture);
   const model = Data2Vec.create({ config, modalities: [modality], decayAll, pretraining: true });
   // Frozen tensors may be left out of a fixture's teacher, so the strictness is the comparison's business.
   const state = fixture.group('param/');
   for (const [name, value] of fixture.group('ema/')) state.set(`_ema.${name}`, value);
   model.loadState(state, { strict: false });
   return model;
+}
+
+/** The reference takes the size of a vocabulary from its dictionary, so fixtures state it beside their batch. */
+function addVocabulary(modalities: Record<string, unknown>, { info }: Fixture): void {
+  const name = info.modality.toLowerCase();
+  const size = info.batch?.vocab_size;
+  if (size !== undefined) modalities[name] = { ...(modalities[name] as object), vocab_size: size };
 }
 
 /** The fixture's input as a batch: every `input/*` tensor but masks and noise. */

@@ -21,6 +21,7 @@ export interface FixtureInfo {
   fixture: string;
   modality: string;
   config: Record<string, unknown>;
+  batch?: { vocab_size?: number };
   optimizer?: { lr: number; betas: [number, number]; eps: number; weight_decay: number; clip_norm: number };
   weight_decay_zero_for?: string[];
   not_trainable?: string[];

@@ -1,0 +1,91 @@
+/**
+ * Named configurations. `base` and `large` are the paper's (arXiv 2212.07525, appendix A) in the numbers of the published
+ * configuration files; `update_freq` stands for the GPUs they were trained on, so that one device makes the same updates.
+ */
+import type { DeepPartial, Preset, RunConfigInput } from '@d2v/core';
+
+type Settings = DeepPartial<RunConfigInput>;
+
+/** What both of the paper's text models share. */
+const paper = {
+  model: {
+    loss_beta: 0,
+    loss_scale: 1,
+    layer_norm_first: false,
+    layerdrop: 0,
+    mlp_ratio: 4,
+    norm_eps: 1e-5,
+    encoder_dropout: 0.1,
+    post_mlp_drop: 0.1,
+    attention_dropout: 0.1,
+    activation_dropout: 0,
+    clone_batch: 8,
+    ema_decay: 0.9999,
+    ema_end_decay: 0.99999,
+    ema_anneal_end_step: 100_000,
+    ema_encoder_only: true,
+    batch_norm_target_layer: false,
+    layer_norm_targets: false,
+    end_of_block_targets: false,
+    supported_modality: 'TEXT',
+  },
+  text: { mask_length: 1, mask_noise_std: 0.01, prenet_depth: 0, dropout: 0.1 },
+  decoder: {
+    decoder_groups: 1,
+    decoder_kernel: 9,
+    decoder_layers: 5,
+    decoder_residual: false,
+    projection_layers: 2,
+    projection_ratio: 2,
+    input_dropout: 0.1,
+  },
+  run: {
+    optimizer: { name: 'adam', adam_betas: [0.9, 0.98], adam_eps: 1e-6, weight_decay: 0.01 },
+    lr_scheduler: { name: 'cosine', warmup_updates: 4000 },
+    checkpoint: { save_interval_updates: 50_000, keep_interval_updates: 1 },
+    common: { log_interval: 200 },
+  },
+} satisfies { model: object; text: object; decoder: object; run: Settings };
+
+const base: Settings = {
+  ...paper.run,
+  model: {
+    ...paper.model,
+    depth: 12,
+    embed_dim: 768,
+    num_heads: 12,
+    average_top_k_layers: 12,
+    instance_norm_target_layer: true,
+    layer_norm_target_layer: false,
+    instance_norm_targets: false,
+    modalities: {
+      text: { ...paper.text, mask_prob: 0.48, decoder: { ...paper.decoder, decoder_dim: 768 } },
+    },
+  },
+  data: { batch_size: 4 },
+  optimization: { max_update: 1_000_000, lr: 2e-4, clip_norm: 1, update_freq: 16 },
+};
+
+const large: Settings = {
+  ...paper.run,
+  model: {
+    ...paper.model,
+    depth: 24,
+    embed_dim: 1024,
+    num_heads: 16,
+    average_top_k_layers: 24,
+    instance_norm_target_layer: false,
+    layer_norm_target_layer: true,
+    instance_norm_targets: true,
+    modalities: {
+      text: { ...paper.text, mask_prob: 0.5, decoder: { ...paper.decoder, decoder_dim: 768 } },
+    },
+  },
+  data: { batch_size: 2 },
+  optimization: { max_update: 600_000, lr: 1e-4, clip_norm: 1, update_freq: 32 },
+};
+
+export const presets: Record<string, Preset> = {
+  base: { description: 'the paper: 12 blocks of width 768, 512 tokens: GPUs and days', config: base },
+  large: { description: 'the paper: 24 blocks of width 1024, 512 tokens: many GPUs and days', config: large },
+};
