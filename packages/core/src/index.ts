@@ -1,5 +1,6 @@
 /** Public face of core: one line per folder, each folder decides in its own index what is public. */
 export * from './config/index.js';
+export * from './data/index.js';
 export * from './data2vec/index.js';
 export * from './errors.js';
 export * from './evaluation/index.js';

@@ -10,12 +10,11 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { D2vError, type DataConfig, type DataSource, type OpenDataOptions } from '@d2v/core';
+import { D2vError, type DataConfig, type DataSource, isHeldOut, type OpenDataOptions } from '@d2v/core';
 import type { ImageDataConfig } from '../data-config.js';
 import { decodePlanned, openImage } from '../decode.js';
 import { normalize, planTransform } from '../transforms.js';
 import { type FoundFile, findInput } from './files.js';
-import { isHeldOut } from './split.js';
 
 const HELD_OUT_NAMES = ['val', 'valid', 'validation', 'test'];
 

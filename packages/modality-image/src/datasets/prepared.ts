@@ -1,12 +1,19 @@
 /** Opening a built-in dataset: from its cache file, or fetched and prepared first. */
 import { join } from 'node:path';
-import { D2vError, type DatasetInfo, type DeepPartial, type OpenDataOptions } from '@d2v/core';
+import {
+  D2vError,
+  type DatasetInfo,
+  type DeepPartial,
+  explainCacheError,
+  isHeldOut,
+  type OpenDataOptions,
+  type PinnedPackage,
+  readTarball,
+  withPackage,
+} from '@d2v/core';
 import type { ImageDataConfig } from '../data-config.js';
 import type { RawImage } from '../raw-image.js';
-import { type PinnedPackage, withPackage } from './npm.js';
 import { DamagedPackError, type Pack, readPack, writePack } from './pack.js';
-import { isHeldOut } from './split.js';
-import { readTarball } from './tarball.js';
 
 /** Share of each built-in dataset that is held out. */
 const HELD_OUT_SHARE = 0.2;
@@ -46,7 +53,7 @@ export async function openPrepared(dataset: PreparedDataset, options: OpenOption
     const pack = await readPack(file);
     if (pack) return pack;
   } catch (error) {
-    if (!(error instanceof DamagedPackError)) throw cacheError(error, options.cacheDir);
+    if (!(error instanceof DamagedPackError)) throw explainCacheError(error, options.cacheDir);
     options.log(`${file} is ${error.message}: preparing it again`);
   }
   try {
@@ -54,7 +61,7 @@ export async function openPrepared(dataset: PreparedDataset, options: OpenOption
     await writePack(file, pack);
     options.log(`prepared ${dataset.name}: ${pack.header.count} images (${dataset.license})`);
   } catch (error) {
-    throw cacheError(error, options.cacheDir);
+    throw explainCacheError(error, options.cacheDir);
   }
   const pack = await readPack(file);
   if (!pack) throw new D2vError(`${file} was removed while it was being opened: try again`);
@@ -85,17 +92,4 @@ async function prepare(dataset: PreparedDataset, tarball: string): Promise<Param
     heldOut: Uint8Array.from(images, ({ name }) => (isHeldOut(name, HELD_OUT_SHARE) ? 1 : 0)),
     pixels,
   };
-}
-
-function cacheError(error: unknown, cacheDir: string): unknown {
-  if (error instanceof D2vError) return error;
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOSPC')
-    return new D2vError(`the disk of ${cacheDir} is full: make room, or set D2V_DATA to another folder`);
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR' || code === 'EEXIST') {
-    return new D2vError(`cannot use ${cacheDir} (${code}): set D2V_DATA to a folder that you can write to`, {
-      cause: error,
-    });
-  }
-  return error;
 }

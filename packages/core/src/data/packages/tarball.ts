@@ -1,6 +1,6 @@
 /** Reading files out of a package's tarball in memory: nothing is written to disk, so no path in it can do harm. */
-import { D2vError } from '@d2v/core';
 import { list, type ReadEntry } from 'tar';
+import { D2vError } from '../../errors.js';
 
 /** Largest sum of the files that are kept. */
 const MAX_TOTAL = 512 << 20;

