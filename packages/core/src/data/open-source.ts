@@ -8,7 +8,7 @@ export function openSource(
   log: (message: string) => void = () => {},
 ): Promise<DataSource> {
   const { open, data } = spec;
-  if (open.kind === 'inputs') return modality.openInputs(open.paths, data);
+  if (open.kind === 'inputs') return modality.openInputs(open.paths, data, {});
   const { split, cacheDir, offline } = open;
   return modality.openData(data, { split, cacheDir, offline, log });
 }

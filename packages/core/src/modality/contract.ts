@@ -39,6 +39,9 @@ export interface Batch {
   ids: number[];
 }
 
+/** What travels inside a checkpoint beside the weights: contents by file name (letters, digits, `.`, `-`, `_`). */
+export type Assets = Readonly<Record<string, Uint8Array>>;
+
 /** Random access to samples. Implementations must be cheap to open: every loader worker opens its own. */
 export interface DataSource {
   readonly length: number;
@@ -55,8 +58,17 @@ export interface DataSource {
   describe(index: number): string;
   /** Label without decoding, if known; used to choose class-balanced subsets. */
   label?(index: number): number;
-  /** Relative cost or length per sample, for bucketing. */
+  /**
+   * Length of each sample as it will be in a batch (after cropping and limits), in the modality's `sizeUnit`: what
+   * `data.batch_length` counts. 0 where it cannot be told (an unreadable file): such a sample is batched as one of
+   * average length. Must not decode anything, and not depend on the split into threads.
+   */
   sizes?(): Float64Array;
+  /**
+   * Files without which the model cannot be used, by plain file names, e.g. `tokenizer.json`. They are saved inside the
+   * checkpoint and come back as `OpenDataOptions.assets`. The same for every part of the data.
+   */
+  assets?(): Assets;
   close?(): Promise<void>;
 }
 
@@ -94,7 +106,15 @@ export interface OpenDataOptions {
   log(message: string): void;
   /** Never use the network: a dataset that is not in the cache is an error with the remedy. */
   offline?: boolean;
+  /**
+   * `assets()` of the data that the model was (or is being) trained on: from its checkpoint, or from the main thread for
+   * a loader thread. To be used in place of the files that `data` names. Absent when a new run opens its data.
+   */
+  assets?: Assets;
 }
+
+/** How files named by the user are opened. */
+export type OpenInputsOptions = Pick<OpenDataOptions, 'assets'>;
 
 /** What `preview` gets: samples and the features of their tokens, for a picture that a person can judge. */
 export interface PreviewArgs<D = unknown> {
@@ -136,10 +156,12 @@ export interface Modality<C = any, D = any> {
   /** The preset used when none is named; without it, the first one of `presets`. */
   defaultPreset?: string;
   supports: ModalitySupports;
+  /** What `DataSource.sizes` counts, as a plural noun: `seconds`, `tokens`. Needed for `data.batch_length`. */
+  sizeUnit?: string;
   createEncoder(ctx: EncoderContext<C>): ModalityEncoder;
   openData(data: D & DataConfig, opts: OpenDataOptions): Promise<DataSource>;
   /** Files and folders named by the user, in the given order (folders sorted), without augmentation. */
-  openInputs(paths: string[], data: D & DataConfig): Promise<DataSource>;
+  openInputs(paths: string[], data: D & DataConfig, opts: OpenInputsOptions): Promise<DataSource>;
   collate(samples: Sample[], data: D & DataConfig): Batch;
   /** Built-in datasets by name (`data.dataset`). */
   datasets: Record<string, DatasetInfo>;

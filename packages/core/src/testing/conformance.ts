@@ -69,6 +69,7 @@ function describeDefinition(modality: Modality): void {
 }
 
 function describeData(modality: Modality, get: () => Setup, sample: ConformanceData): void {
+  const assets = () => ({ assets: get().source.assets?.() });
   describe('data', () => {
     it('has samples in both parts, with names and consistent labels', async () => {
       const { config, source } = get();
@@ -120,7 +121,7 @@ function describeData(modality: Modality, get: () => Setup, sample: ConformanceD
     });
 
     it.runIf(sample.inputs)('opens files and folders named by the user', async () => {
-      const source = await modality.openInputs(sample.inputs!, get().config.data);
+      const source = await modality.openInputs(sample.inputs!, get().config.data, assets());
       expect(source.length).toBeGreaterThan(0);
       const one = await source.get(0, new Philox(1), 'eval');
       expect(Object.keys(one.tensors)).toEqual(Object.keys(get().samples[0]!.tensors));
@@ -129,7 +130,7 @@ function describeData(modality: Modality, get: () => Setup, sample: ConformanceD
     });
 
     it('says clearly when there is no data', async () => {
-      const missing = modality.openInputs(['/nowhere/at/all'], get().config.data);
+      const missing = modality.openInputs(['/nowhere/at/all'], get().config.data, assets());
       await expect(missing.then((source) => source.get(0, new Philox(1), 'eval'))).rejects.toBeInstanceOf(
         D2vError,
       );

@@ -98,7 +98,7 @@ async function* batchesOf(
   if (isSource(input)) return yield* fromSource(embedder, input, size, options);
   if (isBatch(input)) return yield { batch: input };
   if (input.every((item): item is string => typeof item === 'string')) {
-    const source = await modality.openInputs([...input], config.data);
+    const source = await modality.openInputs([...input], config.data, {});
     try {
       yield* fromSource(embedder, source, size, options, [...input]);
     } finally {
