@@ -36,9 +36,11 @@ describe('ModalityEncoder', () => {
     const model = sequenceModel({}, { relative: false, ...config });
     const pass = newPass();
     const encoder = model.student.encoder('SEQUENCE');
-    const x = encoder.localFeatures(sequenceBatch([tokens]), pass);
+    const batch = sequenceBatch([tokens]);
+    const x = encoder.localFeatures(batch, pass);
     const device = new DeviceMask(makeMaskInfo(Uint8Array.from(mask), 1, tokens), 1, pass);
-    const y = visibleTokens(x, device, false, { relative: null, extra: null, config: encoder.config }, pass);
+    const parts = { relative: null, extra: null, config: encoder.config, layout: encoder.layout(batch) };
+    const y = visibleTokens(x, device, false, parts, pass);
     return { x: numbers(x), y: numbers(y) };
   };
 

@@ -50,9 +50,10 @@ export interface LocalEncoder extends Module {
   forward(batch: Batch, pass: Pass): Tensor;
 }
 
-/** Positions for features x [B,T,D]: a tensor of the same shape or [T,D]. */
+/** Positions for features x [R,T,D] of R/B copies per sample: a tensor of the same shape or [T,D]. */
 export interface PositionEncoder extends Module {
-  forward(x: Tensor, pass: Pass): Tensor;
+  /** @param layout which tokens of the B samples are padding; fixed positions are also asked for without it */
+  forward(x: Tensor, pass: Pass, layout?: TokenLayout): Tensor;
 }
 
 export interface EncoderParts {
@@ -180,10 +181,10 @@ export abstract class ModalityEncoder extends Module {
     options: ContextOptions = {},
   ): Encoded {
     const { removeMasked = true, ...hooks } = options;
-    const positions = this.fixedPositions?.forward(local, pass);
+    const positions = this.fixedPositions?.forward(local, pass, layout);
     const x = positions ? add(local, cast(positions, pass.dtype)) : local;
     const visible = mask && !removeMasked ? null : mask;
-    const parts = { relative: this.relativePositions, extra: this.extraTokens, config: this.config };
+    const parts = { relative: this.relativePositions, extra: this.extraTokens, config: this.config, layout };
     const tokens = visibleTokens(x, mask, removeMasked, parts, pass);
     if (x !== local && x !== tokens) x.dispose();
     const attention = this.attentionInput(layout, visible, mask?.clones ?? 1, pass);

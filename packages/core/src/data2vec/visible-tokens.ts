@@ -6,13 +6,14 @@ import { replace } from './blocks.js';
 import type { ModalityConfig } from './config.js';
 import type { DeviceMask } from './device-mask.js';
 import { maskSpans } from './masking/index.js';
-import type { PositionEncoder } from './modality-encoder.js';
+import type { PositionEncoder, TokenLayout } from './modality-encoder.js';
 import type { Pass } from './pass.js';
 
 interface VisibleParts {
   relative: PositionEncoder | null;
   extra: Parameter | null;
   config: ModalityConfig;
+  layout: TokenLayout;
 }
 
 /**
@@ -23,7 +24,7 @@ export function visibleTokens(
   x: Tensor,
   mask: DeviceMask | null,
   removeMasked: boolean,
-  { relative, extra, config }: VisibleParts,
+  { relative, extra, config, layout }: VisibleParts,
   pass: Pass,
 ): Tensor {
   if (!relative) {
@@ -32,7 +33,7 @@ export function visibleTokens(
     return replace(blanked, gatherTokens(blanked, null, extra));
   }
   const whole = mask ? blankMasked(x, mask, config, pass) : x;
-  const positions = relative.forward(whole, pass);
+  const positions = relative.forward(whole, pass, layout);
   let sum: Tensor;
   if (mask && removeMasked) {
     const kept = gatherTokens(x, mask.keep);

@@ -1,0 +1,41 @@
+/** The audio encoder of data2vec 2.0: convolutions on the waveform, relative positions, span masks, 1-D decoder. */
+import {
+  type Batch,
+  Decoder1d,
+  type EncoderContext,
+  ModalityEncoder,
+  makeContextEncoder,
+  type TokenLayout,
+} from '@d2v/core';
+import type { AudioConfig } from './config.js';
+import { ConvPositions } from './conv-positions.js';
+import { type ConvLayer, outputLength, parseConvSpec } from './conv-spec.js';
+import { FeatureEncoder } from './feature-encoder.js';
+import { featureLengths, paddingFlags, readWaveforms } from './padding.js';
+import { ProjectFeatures } from './project-features.js';
+
+/** State: see `ModalityEncoder`; `local_encoder` are the convolutions. */
+export class AudioEncoder extends ModalityEncoder {
+  private readonly layers: readonly ConvLayer[];
+
+  constructor(ctx: EncoderContext<AudioConfig>) {
+    const { config, model } = ctx;
+    const layers = parseConvSpec(config.feature_encoder_spec);
+    super(ctx, {
+      localEncoder: new FeatureEncoder(layers, config),
+      projectFeatures: new ProjectFeatures(layers.at(-1)![0], model.embed_dim),
+      relativePositions: new ConvPositions(config, model.embed_dim),
+      contextEncoder: makeContextEncoder(model, config),
+      decoder: config.decoder ? new Decoder1d(config.decoder, model.embed_dim) : null,
+    });
+    this.layers = layers;
+  }
+
+  /** A clip that is shorter than the receptive field counts as one token. */
+  override layout(batch: Batch): TokenLayout {
+    const waveforms = readWaveforms(batch);
+    const tokens = Math.max(1, outputLength(this.layers, waveforms.samples));
+    const padding = paddingFlags(featureLengths(this.layers, waveforms), tokens);
+    return { samples: waveforms.rows, tokens, padding };
+  }
+}
