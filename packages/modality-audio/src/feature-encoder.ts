@@ -118,7 +118,7 @@ export class FeatureEncoder extends Module {
     let ends = this.config.blank_padding ? lengths : null;
     for (const [i, layer] of this.layers.entries()) {
       const own = this.spec.slice(i, i + 1);
-      ends = ends?.map((n) => Math.max(1, outputLength(own, n)));
+      ends = ends?.map((n) => Math.max(1, outputLength(own, n))) ?? null;
       x = layer.forward(x, ends);
     }
     return x;

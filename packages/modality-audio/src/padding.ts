@@ -40,7 +40,7 @@ export function readWaveforms({ tensors }: Batch): Waveforms {
  * field sees the zeros behind it.
  */
 export function featureLengths(layers: readonly ConvLayer[], { lengths }: Waveforms): Int32Array | null {
-  return lengths?.map((length) => Math.max(1, outputLength(layers, length)));
+  return lengths?.map((length) => Math.max(1, outputLength(layers, length))) ?? null;
 }
 
 /** The last `tokens - lengths[row]` tokens of each row are padding: u8 [rows, tokens]; null if there are none. */
