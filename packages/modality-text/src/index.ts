@@ -1,12 +1,15 @@
 /** The text modality: tokens of byte-pair encodings. */
-import { D2vError, defineModality, z } from '@d2v/core';
+import { defineModality } from '@d2v/core';
+import { bagOfTokens } from './baseline.js';
+import { collateText } from './collate.js';
 import { textConfigSchema } from './config.js';
+import { textDataSchema } from './data-config.js';
+import { datasets } from './datasets/index.js';
 import { TextEncoder } from './encoder.js';
+import { openTextInputs } from './inputs.js';
+import { openTextData } from './open.js';
 import { presets } from './presets.js';
-
-const soon = async () => {
-  throw new D2vError('reading text is not there yet');
-};
+import { suggestSettings } from './suggest.js';
 
 export default defineModality({
   name: 'text',
@@ -14,14 +17,16 @@ export default defineModality({
   api: 1,
   moduleUrl: import.meta.url,
   configSchema: textConfigSchema,
-  dataSchema: z.strictObject({}),
+  dataSchema: textDataSchema,
   presets,
-  supports: { padding: true },
+  defaultPreset: 'tiny',
+  supports: { padding: true, labels: true },
+  sizeUnit: 'tokens',
   createEncoder: (context) => new TextEncoder(context),
-  openData: soon,
-  openInputs: soon,
-  collate: () => {
-    throw new D2vError('reading text is not there yet');
-  },
-  datasets: {},
+  openData: openTextData,
+  openInputs: openTextInputs,
+  collate: collateText,
+  datasets,
+  suggest: suggestSettings,
+  baseline: { name: 'bag of BPE tokens', features: bagOfTokens },
 });

@@ -39,13 +39,14 @@ const paper = {
     projection_ratio: 2,
     input_dropout: 0.1,
   },
+  data: { tokenizer: 'gpt2', tokens_per_sample: 512, sample_break_mode: 'none' },
   run: {
     optimizer: { name: 'adam', adam_betas: [0.9, 0.98], adam_eps: 1e-6, weight_decay: 0.01 },
     lr_scheduler: { name: 'cosine', warmup_updates: 4000 },
     checkpoint: { save_interval_updates: 50_000, keep_interval_updates: 1 },
     common: { log_interval: 200 },
   },
-} satisfies { model: object; text: object; decoder: object; run: Settings };
+} satisfies { model: object; text: object; decoder: object; data: object; run: Settings };
 
 const base: Settings = {
   ...paper.run,
@@ -62,7 +63,7 @@ const base: Settings = {
       text: { ...paper.text, mask_prob: 0.48, decoder: { ...paper.decoder, decoder_dim: 768 } },
     },
   },
-  data: { batch_size: 4 },
+  data: { ...paper.data, batch_size: 4 },
   optimization: { max_update: 1_000_000, lr: 2e-4, clip_norm: 1, update_freq: 16 },
 };
 
@@ -81,11 +82,45 @@ const large: Settings = {
       text: { ...paper.text, mask_prob: 0.5, decoder: { ...paper.decoder, decoder_dim: 768 } },
     },
   },
-  data: { batch_size: 2 },
+  data: { ...paper.data, batch_size: 2 },
   optimization: { max_update: 600_000, lr: 1e-4, clip_norm: 1, update_freq: 32 },
 };
 
+/** Learns something on one CPU within minutes. */
+const tiny: Settings = {
+  optimizer: paper.run.optimizer,
+  model: {
+    ...paper.model,
+    depth: 4,
+    embed_dim: 128,
+    num_heads: 4,
+    average_top_k_layers: 4,
+    instance_norm_target_layer: true,
+    layer_norm_target_layer: false,
+    instance_norm_targets: false,
+    clone_batch: 4,
+    ema_decay: 0.99,
+    ema_end_decay: 0.998,
+    ema_anneal_end_step: null,
+    modalities: {
+      text: {
+        ...paper.text,
+        max_source_positions: 128,
+        mask_prob: 0.48,
+        decoder: { ...paper.decoder, decoder_dim: 128, decoder_layers: 2 },
+      },
+    },
+  },
+  data: { batch_size: 8 },
+  optimization: { max_update: 1000, lr: 1e-3, clip_norm: 1 },
+  lr_scheduler: { name: 'cosine', warmup_updates: 80 },
+  eval: { linear: true },
+  checkpoint: { save_interval_updates: 500, keep_interval_updates: 1 },
+  common: { log_interval: 25 },
+};
+
 export const presets: Record<string, Preset> = {
+  tiny: { description: 'minutes on one CPU, no GPU needed', config: tiny },
   base: { description: 'the paper: 12 blocks of width 768, 512 tokens: GPUs and days', config: base },
   large: { description: 'the paper: 24 blocks of width 1024, 512 tokens: many GPUs and days', config: large },
 };

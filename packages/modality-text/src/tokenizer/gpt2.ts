@@ -38,7 +38,9 @@ export function gpt2Tokenizer(files: Files, label: string): Tokenizer {
   try {
     encoder = new BytePairEncoder({ pieces, merges: readMerges(files[MERGES]!), ids });
   } catch (error) {
-    throw new D2vError(`${label}: ${MERGES} and ${ENCODER} do not belong together: ${(error as Error).message}`);
+    throw new D2vError(
+      `${label}: ${MERGES} and ${ENCODER} do not belong together: ${(error as Error).message}`,
+    );
   }
   return {
     vocabSize,
@@ -88,7 +90,9 @@ function readDictionary(bytes: Uint8Array, pieces: ReadonlyMap<string, number>, 
     if (line === '') continue;
     const match = /^(\S+) (\d+)(?: #fairseq:overwrite)?$/.exec(line);
     if (!match) {
-      throw new D2vError(`${label}: line ${number + 1} of ${DICTIONARY} is not "<entry> <count>": "${line.slice(0, 40)}"`);
+      throw new D2vError(
+        `${label}: line ${number + 1} of ${DICTIONARY} is not "<entry> <count>": "${line.slice(0, 40)}"`,
+      );
     }
     const piece = Number(match[1]);
     const name = nameOf.get(piece);

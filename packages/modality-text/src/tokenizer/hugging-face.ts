@@ -14,15 +14,19 @@ const fileSchema = z.looseObject({
     .nullish(),
   normalizer: z.unknown(),
   pre_tokenizer: z
-    .looseObject({ type: z.string(), add_prefix_space: z.boolean().optional(), use_regex: z.boolean().optional() })
+    .looseObject({
+      type: z.string(),
+      add_prefix_space: z.boolean().optional(),
+      use_regex: z.boolean().optional(),
+    })
     .nullish(),
   model: z.looseObject({
     type: z.string().optional(),
     vocab: z.union([
       z.record(z.string(), z.int().min(0)),
-      z.array(z.tuple([z.string(), z.number()])).transform((list) =>
-        Object.fromEntries(list.map(([name], id) => [name, id])),
-      ),
+      z
+        .array(z.tuple([z.string(), z.number()]))
+        .transform((list) => Object.fromEntries(list.map(([name], id) => [name, id]))),
     ]),
     merges: z.array(pair).optional(),
     dropout: z.number().nullish(),
@@ -109,7 +113,9 @@ function isPlainByteLevel({ model, normalizer, pre_tokenizer, added_tokens }: To
   if (type !== 'BPE' || !model.merges || !plain || affixes) return false;
   // Added words are found in the text before anything else.
   if ((added_tokens ?? []).some((token) => !token.special)) return false;
-  return (normalizer ?? null) === null && pre_tokenizer?.type === 'ByteLevel' && pre_tokenizer.use_regex !== false;
+  return (
+    (normalizer ?? null) === null && pre_tokenizer?.type === 'ByteLevel' && pre_tokenizer.use_regex !== false
+  );
 }
 
 /** "left right", or the two in a list. */

@@ -1,0 +1,45 @@
+import { D2vError, didYouMean } from '@d2v/core';
+import type { TextDataConfig } from '../data-config.js';
+
+/**
+ * The text, and if asked for the class, of one line of a JSONL file.
+ * @param where file and line, for messages
+ * @throws D2vError if it is no object or has no such fields
+ */
+export function parseRecord(
+  line: string,
+  { field, label_field: labelField }: Pick<TextDataConfig, 'field' | 'label_field'>,
+  where: string,
+): { text: string; className: string | null } {
+  let record: unknown;
+  try {
+    record = JSON.parse(line);
+  } catch (error) {
+    throw new D2vError(`${where} is not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  if (typeof record !== 'object' || record === null || Array.isArray(record)) {
+    throw new D2vError(
+      `${where} is not a JSON object: a record per line is expected, like {"${field}": "..."}`,
+    );
+  }
+  const text = read(record, field, 'data.field', where);
+  if (typeof text !== 'string') {
+    throw new D2vError(`${where}: "${field}" is not a string: choose another with data.field`);
+  }
+  if (labelField === null) return { text, className: null };
+  const label = read(record, labelField, 'data.label_field', where);
+  if (!['string', 'number', 'boolean'].includes(typeof label)) {
+    throw new D2vError(
+      `${where}: "${labelField}" is neither a string nor a number: choose another with data.label_field`,
+    );
+  }
+  return { text, className: String(label) };
+}
+
+function read(record: object, field: string, setting: string, where: string): unknown {
+  if (Object.hasOwn(record, field)) return (record as Record<string, unknown>)[field];
+  const there = Object.keys(record);
+  throw new D2vError(
+    `${where} has no field "${field}"${didYouMean(field, there)}: choose one with ${setting}`,
+  );
+}
