@@ -1,7 +1,7 @@
 // The built-in GEMM. Plan:
 //
 //   1. op(b) is packed whole, in parallel, into panels of kNR columns, cut along k into blocks of at most kBlockK so
-//      that one panel block (16 KB) stays in the first-level cache.
+//      that one panel block (20 KB with AVX2) stays in a near cache.
 //   2. c is cut into tiles of tileM x tileN. A tile goes through the k blocks; in each, a panel of b meets all rows of
 //      the tile before the next panel is taken. Rows of a are read in place when they are contiguous along k.
 //      A transposed a (weight gradients) is transposed per tile and block into scratch memory, and summed on the way
@@ -21,10 +21,19 @@ namespace d2v {
 namespace D2V_ISA {
 namespace {
 
+// Measured: with AVX-512 a panel block comes from the second-level cache at full speed, so deep blocks win, which write
+// partial sums seldom; and wide tiles, for which a's rows are copied less often.
+#if defined(__AVX512F__)
+constexpr int64_t kBlockK = 384;
+constexpr int64_t kTileN = 384;
+#else
 constexpr int64_t kBlockK = 320;
+constexpr int64_t kTileN = 192;
+#endif
 constexpr int64_t kTileM = 16 * kMR;
-constexpr int64_t kTileN = 192 / kNR * kNR;
 constexpr int64_t kPackLimit = int64_t{8} << 20;  // floats of b packed at a time
+constexpr int64_t kStripFloats = 256 * 1024;      // of a long b, so that they stay in the cache until they are used
+static_assert(kTileN % kNR == 0, "tiles begin at panels");
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -49,6 +58,7 @@ struct Plan {
     if (ceilDiv(p.m, tileM) * ceilDiv(p.n, tileN) < 16) tileM = 8 * kMR;
     if (ceilDiv(p.m, tileM) * ceilDiv(p.n, tileN) < 16) tileN = kTileN / 2 / kNR * kNR;
     if (tileN < kNR) tileN = kNR;
+    tileM = ceilDiv(ceilDiv(p.m, ceilDiv(p.m, tileM)), kMR) * kMR;
   }
   int64_t packedFloats() const { return panels * kNR * blocks.k; }
   int64_t scratchFloats() const { return tileM * blocks.size * (copyA ? 1 : 0) + tileM * tileN; }
@@ -175,6 +185,19 @@ void gemm(Allocator& memory, const GemmProblem& p) {
   const int64_t strip = std::max<int64_t>(kPackLimit / p.k / kTileN, 1) * kTileN;
   if (p.n > strip) {
     for (int64_t n0 = 0; n0 < p.n; n0 += strip) gemm(memory, columns(p, n0, std::min(strip, p.n - n0)));
+    return;
+  }
+  // So is a long b (a weight gradient over many tokens).
+  const int64_t rows = std::max<int64_t>(2, kStripFloats / p.n / kBlockK) * kBlockK;
+  if (p.transA && !p.transB && !p.epilogue.any() && p.k > rows + rows / 2) {
+    for (int64_t k0 = 0; k0 < p.k; k0 += rows) {
+      GemmProblem q = p;
+      q.k = std::min(rows, p.k - k0);
+      q.a += k0 * p.lda;
+      q.b += k0 * p.ldb;
+      q.accumulate = p.accumulate || k0 > 0;
+      gemm(memory, q);
+    }
     return;
   }
   const Plan plan(p);
