@@ -4,11 +4,18 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     'testing/index': 'src/testing/index.ts',
+    'modality/discovery': 'src/modality/discovery.ts',
     'data/worker': 'src/data/worker.ts',
   },
   format: 'esm',
   target: 'node20',
-  dts: { entry: { index: 'src/index.ts', 'testing/index': 'src/testing/index.ts' } },
+  dts: {
+    entry: {
+      index: 'src/index.ts',
+      'testing/index': 'src/testing/index.ts',
+      'modality/discovery': 'src/modality/discovery.ts',
+    },
+  },
   sourcemap: true,
   clean: true,
 });

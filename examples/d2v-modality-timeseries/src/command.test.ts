@@ -1,6 +1,6 @@
 /** The plugin through the real command: found, trained, embedded, by a CLI that has never heard of it. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -18,6 +18,16 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'd2v-timeseries-'));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it('adds its own commands to the program', () => {
+  expect(d2v('--help')).toMatch(/Commands of installed modalities:\n\s+waveforms\s+generated series/);
+  expect(d2v('waveforms', 'write', '--help')).toContain('d2v waveforms write series/ --count 600');
+  const series = join(folder, 'series');
+  expect(d2v('waveforms', 'write', series, '--count', '7')).toBe(`7 series: ${series}\n`);
+  expect(readdirSync(series)).toContain('random-walk');
+  expect(readdirSync(join(series, 'sine'))).toEqual(['0.csv', '6.csv']);
+  expect(() => d2v('waveforms', 'write', series, '--count', '0')).toThrow('--count 0: it must be');
+});
 
 it('is listed, trains, and embeds series of different lengths', { timeout: 120_000 }, () => {
   expect(d2v('modalities')).toContain('d2v-modality-timeseries');

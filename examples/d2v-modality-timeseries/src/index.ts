@@ -7,6 +7,7 @@ import { openFiles, openTimeseries } from './data.js';
 import { TimeseriesEncoder } from './encoder.js';
 import { presets } from './presets.js';
 import { WAVEFORMS } from './waveforms.js';
+import { writeCommand } from './write-command.js';
 
 export default defineModality({
   name: 'timeseries',
@@ -20,6 +21,7 @@ export default defineModality({
   createEncoder: (context) => new TimeseriesEncoder(context),
   openData: openTimeseries,
   openInputs: openFiles,
+  accepts: (file) => /\.(csv|tsv)$/i.test(file),
   collate: collateSeries,
   datasets: {
     waveforms: {
@@ -29,4 +31,5 @@ export default defineModality({
     },
   },
   baseline: { name: 'raw values', features: seriesBaseline },
+  commands: [writeCommand],
 });

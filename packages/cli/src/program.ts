@@ -13,11 +13,14 @@ import {
   presetOption,
   wholeNumber,
 } from './options.js';
+import { addPluginCommands } from './plugin-commands.js';
 
 /** Runs one command line (without `node` and the script). @returns the exit code */
 export async function main(args: readonly string[]): Promise<number> {
   try {
-    await buildProgram().parseAsync([...args], { from: 'user' });
+    const program = buildProgram();
+    await addPluginCommands(program, args);
+    await program.parseAsync([...args], { from: 'user' });
     return Number(process.exitCode ?? EXIT.ok);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
@@ -25,7 +28,7 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** The program with all commands; tests look into it. */
+/** The program with all commands but those of plugins; tests look into it. */
 export function buildProgram(): Command {
   const program = new Command('d2v')
     .description('Self-supervised pretraining with data2vec 2.0: pretrain, embed and evaluate.')

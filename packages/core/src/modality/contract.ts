@@ -9,6 +9,7 @@ import type { RunConfig, RunConfigInput } from '../config/schema.js';
 import type { EncoderContext, ModalityEncoder } from '../data2vec/index.js';
 import { D2vError } from '../errors.js';
 import type { Philox } from '../random.js';
+import { checkCommands, type ModalityCommand } from './commands.js';
 
 /** Version of this contract. A plugin states the one it was written for in `api` and in its package.json. */
 export const MODALITY_API = 1;
@@ -155,6 +156,11 @@ export interface Modality<C = any, D = any> {
   presets: Record<string, Preset>;
   /** The preset used when none is named; without it, the first one of `presets`. */
   defaultPreset?: string;
+  /**
+   * What a run of several modalities changes of this one's own part of the preset of the same name: keys of
+   * `model.modalities.<name>`, `data` and `eval.data`. All that modalities share comes from core's preset of that name.
+   */
+  jointPresets?: Record<string, DeepPartial<RunConfigInput>>;
   supports: ModalitySupports;
   /** What `DataSource.sizes` counts, as a plural noun: `seconds`, `tokens`. Needed for `data.batch_length`. */
   sizeUnit?: string;
@@ -162,6 +168,11 @@ export interface Modality<C = any, D = any> {
   openData(data: D & DataConfig, opts: OpenDataOptions): Promise<DataSource>;
   /** Files and folders named by the user, in the given order (folders sorted), without augmentation. */
   openInputs(paths: string[], data: D & DataConfig, opts: OpenInputsOptions): Promise<DataSource>;
+  /**
+   * Whether a file is of this modality, by its name or its first bytes: how `d2v embed` chooses among the modalities of a
+   * model. Never called for folders. Without it, users of such a model name the modality.
+   */
+  accepts?(file: string): boolean;
   collate(samples: Sample[], data: D & DataConfig): Batch;
   /** Built-in datasets by name (`data.dataset`). */
   datasets: Record<string, DatasetInfo>;
@@ -176,6 +187,8 @@ export interface Modality<C = any, D = any> {
   preview?(args: PreviewArgs<D>): Promise<Uint8Array>;
   /** Fine-tuning heads by task name. */
   tasks?: Record<string, unknown>;
+  /** Commands of the `d2v` program; their first words stand in package.json, too. */
+  commands?: readonly ModalityCommand[];
 }
 
 const NAME = /^[a-z][a-z0-9-]*$/;
@@ -209,5 +222,6 @@ export function defineModality<C, D>(modality: Modality<C, D>): Modality<C, D> {
   if (modality.defaultPreset !== undefined && !presets.includes(modality.defaultPreset)) {
     fail(`defaultPreset "${modality.defaultPreset}" is not one of its presets (${presets.join(', ')})`);
   }
+  checkCommands(modality.commands ?? [], fail);
   return modality;
 }

@@ -19,6 +19,8 @@ export interface PluginInfo {
   package: string;
   version: string;
   description: string;
+  /** First words of the commands it adds to `d2v`, with a line about each. */
+  commands: Readonly<Record<string, string>>;
   /** Its folder (links resolved). */
   dir: string;
 }
@@ -40,7 +42,7 @@ export interface PackageJson {
   main?: string;
   exports?: unknown;
   workspaces?: unknown;
-  d2v?: { modality?: unknown; api?: unknown };
+  d2v?: { modality?: unknown; api?: unknown; commands?: unknown };
   [key: string]: unknown;
 }
 
@@ -66,8 +68,18 @@ export async function pluginIn(dir: string): Promise<PluginInfo | undefined> {
     package: typeof pkg.name === 'string' ? pkg.name : dir,
     version: typeof pkg.version === 'string' ? pkg.version : '0.0.0',
     description: typeof pkg.description === 'string' ? pkg.description : '',
+    commands: textsOf(d2v.commands),
     dir: await realpath(dir),
   };
+}
+
+/** The entries of an object that are texts. */
+function textsOf(value: unknown): Record<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
+  const entries = Object.entries(value).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  return Object.fromEntries(entries);
 }
 
 /** Folders that `discover` starts from, nearest first. */

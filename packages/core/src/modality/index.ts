@@ -1,4 +1,11 @@
 export { dataCacheDir } from './cache-dir.js';
+export type {
+  CommandArgument,
+  CommandIo,
+  CommandOption,
+  CommandValues,
+  ModalityCommand,
+} from './commands.js';
 export * from './contract.js';
 export { type DiscoveryOptions, discoverModalities, type PluginInfo } from './discovery.js';
 export {
