@@ -1,5 +1,5 @@
 /** Image keys of the `data` section. */
-import { z } from '@d2v/core';
+import { LABEL_RULES, z } from '@d2v/core';
 
 const fraction = z.number().min(0).max(1);
 const perChannel = z.tuple([z.number(), z.number(), z.number()]);
@@ -44,7 +44,7 @@ export const imageDataSchema = z.strictObject({
     .default(IMAGENET_STD)
     .describe('each channel is divided by it'),
   label: z
-    .enum(['top', 'parent', 'path', 'none'])
+    .enum(LABEL_RULES)
     .default('top')
     .describe('class of a picture in a folder tree: first folder, its own folder, all folders, or none'),
   max_pixels: z

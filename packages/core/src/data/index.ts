@@ -1,3 +1,19 @@
+export {
+  type FileKind,
+  type FoundFile,
+  type FoundInput,
+  findFiles,
+  findInput,
+  hasEnding,
+} from './files/find.js';
+export {
+  classNames,
+  LABEL_RULES,
+  type LabelledFiles,
+  type LabelRule,
+  namedFiles,
+  openLabelledFiles,
+} from './files/labelled.js';
 export { isHeldOut } from './held-out.js';
 export type { BadSample, BatchJob, LoadedBatch } from './load-batch.js';
 export { automaticWorkers, DataLoader, type LoaderOptions } from './loader.js';

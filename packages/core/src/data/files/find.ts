@@ -1,33 +1,42 @@
 /**
- * Finding image files: folders of any depth, single files, and lists of files.
+ * Finding files of one kind: in folders of any depth, one by one, and by lists of files.
  *
  * Names are sorted by code unit, so the order is the same on every platform. Links to files and folders are followed;
  * a folder that was seen before (a link back up, or two links to one place) is not entered again.
  */
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { D2vError } from '@d2v/core';
 import fastGlob from 'fast-glob';
-import { IMAGE_EXTENSIONS } from '../decode.js';
+import { D2vError } from '../../errors.js';
 
-/** An image file below a folder. */
+/** What a modality reads. */
+export interface FileKind {
+  /** In the plural, for messages: `images`. */
+  noun: string;
+  /** Endings of the names that are taken from folders, lower case, without dot. */
+  extensions: readonly string[];
+}
+
+/** A file below a folder. */
 export interface FoundFile {
   path: string;
   /** Relative to the folder that was searched, with `/`. */
   name: string;
-  /** Class stated by a file list. */
+  /** Class stated by a list, or by the folders. */
   className?: string;
 }
 
-const ENDINGS = new Set<string>(IMAGE_EXTENSIONS.map((extension) => `.${extension}`));
 const LIST_ENDING = '.txt';
 
-export const isImageName = (name: string) => ENDINGS.has(extname(name).toLowerCase());
+/** Whether a name has one of a kind's endings. */
+export function hasEnding(name: string, { extensions }: FileKind): boolean {
+  return extensions.includes(extname(name).slice(1).toLowerCase());
+}
 
 const byName = (a: FoundFile, b: FoundFile) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 
-/** All image files below a folder, sorted. Hidden files and folders, and other kinds of files, are passed over. */
-export async function findImages(folder: string): Promise<FoundFile[]> {
+/** All files of a kind below a folder, sorted. Hidden files and folders, and other files, are passed over. */
+export async function findFiles(folder: string, kind: FileKind): Promise<FoundFile[]> {
   const found: FoundFile[] = [];
   const seen = new Set<string>();
   const pending = [{ folder, prefix: '' }];
@@ -45,13 +54,13 @@ export async function findImages(folder: string): Promise<FoundFile[]> {
     for (const { path, dirent } of entries) {
       const [full, name] = [join(next.folder, path), next.prefix + path];
       if (dirent.isSymbolicLink()) {
-        // A link to nowhere is no image.
+        // A link to nowhere is no file.
         const target = await stat(full).catch(() => null);
         if (target?.isDirectory()) pending.push({ folder: full, prefix: `${name}/` });
-        else if (target?.isFile() && isImageName(name)) found.push({ path: full, name });
+        else if (target?.isFile() && hasEnding(name, kind)) found.push({ path: full, name });
       } else if (dirent.isDirectory()) {
         seen.add(join(real, path));
-      } else if (dirent.isFile() && isImageName(name)) {
+      } else if (dirent.isFile() && hasEnding(name, kind)) {
         found.push({ path: full, name });
       }
     }
@@ -81,14 +90,14 @@ export interface FoundInput {
 }
 
 /**
- * The images that a user's path stands for: a folder, a list of files (.txt), or one image.
+ * The files that a user's path stands for: a folder, a list of files (.txt), or one file.
  * @throws D2vError if there is nothing there
  */
-export async function findInput(path: string): Promise<FoundInput> {
+export async function findInput(path: string, kind: FileKind): Promise<FoundInput> {
   const info = await stat(path).catch(() => null);
   if (!info) throw new D2vError(`${path}: no such file or folder`);
   try {
-    if (info.isDirectory()) return { files: await findImages(path), tree: true };
+    if (info.isDirectory()) return { files: await findFiles(path, kind), tree: true };
     if (extname(path).toLowerCase() === LIST_ENDING) return { files: await readFileList(path), tree: false };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
