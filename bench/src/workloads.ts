@@ -49,7 +49,7 @@ const image = (config: RunConfig) => config.model.modalities.image as ImageSecti
 
 function imageBatch(config: RunConfig, seed: number): Batch {
   const { input_size: side, in_chans: channels } = image(config);
-  const size = config.data.batch_size;
+  const size = config.data.batch_size!;
   const rng = new Philox(seed);
   const data = Float32Array.from({ length: size * channels * side * side }, () => rng.normal());
   return {
@@ -66,7 +66,7 @@ function imageShape(config: RunConfig): UpdateShape {
   const tokens = Math.floor(section.input_size / section.patch_size) ** 2;
   const blocks = section.prenet_depth + model.depth;
   return {
-    samples: data.batch_size,
+    samples: data.batch_size!,
     clones: model.clone_batch,
     tokens,
     kept: Math.floor(tokens * (1 - section.mask_prob)),
@@ -108,7 +108,7 @@ const imagePeer: PeerWorkload = {
     const { model, optimizer, optimization, data } = config;
     const section = image(config);
     return {
-      batch: data.batch_size,
+      batch: data.batch_size!,
       image_size: section.input_size,
       channels: section.in_chans,
       patch: section.patch_size,

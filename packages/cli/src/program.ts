@@ -78,7 +78,8 @@ function addTrain(program: Command): void {
     .option('--resume', 'go on from the last checkpoint of the run folder, bit for bit')
     .option('--device <name>', 'cpu, cuda:0 or auto')
     .option('--seed <n>', 'everything random follows from it')
-    .option('--batch-size <n>', 'samples per forward pass')
+    .option('--batch-size <n>', 'most samples per forward pass')
+    .option('--batch-length <x>', "longest batch, padding counted, in the modality's unit (seconds, tokens)")
     .option('--workers <n>', 'loader threads; 0 = none')
     .optionsGroup('Stop rules (whichever comes first):')
     .option('--max-updates <n>', 'length of the run; schedules span it')
@@ -129,7 +130,7 @@ function addEmbed(program: Command): void {
     .addOption(
       new Option('--checkpoint <which>', 'of a run folder').choices(['last', 'best']).default('last'),
     )
-    .option('--batch-size <n>', 'samples per forward pass', wholeNumber(1))
+    .option('--batch-size <n>', 'most samples per forward pass', wholeNumber(1))
     .option('--workers <n>', 'loader threads; 0 = none', wholeNumber(0))
     .option('--device <name>', 'cpu, cuda:0 or auto')
     .addOption(pluginOption())

@@ -83,7 +83,7 @@ describe('presets of the paper', () => {
       expect([decoder_dim, decoder_groups, decoder_kernel, decoder_layers]).toEqual(paper.decoder);
       expect(input_dropout).toBe(0);
       expect(optimization).toMatchObject({ lr: paper.lr, max_update: paper.updates, clip_norm: 4 });
-      expect(config.data.batch_size * optimization.update_freq).toBe(paper.batch);
+      expect(config.data.batch_size! * optimization.update_freq).toBe(paper.batch);
       expect(config.optimizer).toMatchObject({ adam_betas: [0.9, 0.95], adam_eps: 1e-8, weight_decay: 0.05 });
       expect(config.lr_scheduler).toMatchObject({ name: 'cosine', warmup_updates: 50_040 });
       // Twelve d^2 per block: the size by which these models are known.

@@ -17,6 +17,7 @@ interface TrainCommandOptions extends PluginOptions {
   device?: string;
   seed?: string;
   batchSize?: string;
+  batchLength?: string;
   workers?: string;
   maxUpdates?: string;
   maxSeconds?: string;
@@ -76,6 +77,7 @@ function flags(options: TrainCommandOptions): Assignment[] {
     '--device': ['common.device', options.device],
     '--seed': ['common.seed', options.seed],
     '--batch-size': ['data.batch_size', options.batchSize],
+    '--batch-length': ['data.batch_length', options.batchLength],
     '--workers': ['data.num_workers', options.workers],
     '--max-updates': ['optimization.max_update', options.maxUpdates],
     '--max-seconds': ['stop.max_seconds', options.maxSeconds],

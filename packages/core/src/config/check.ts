@@ -11,7 +11,7 @@ const MOVED: Record<string, string> = {
   'task.data': 'data.path',
   'dataset.batch_size': 'data.batch_size',
   'dataset.num_workers': 'data.num_workers',
-  'dataset.max_tokens': 'data.batch_size',
+  'dataset.max_tokens': 'data.batch_length',
   'common.fp16': 'common.dtype',
   'common.bf16': 'common.dtype',
   'common.tensorboard_logdir': 'common.tensorboard',

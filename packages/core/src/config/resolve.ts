@@ -112,15 +112,22 @@ function parseLayers(modality: Modality, layers: readonly Layer[]): RunConfig {
     const where = origin ? `${origin.where(issue.path)}: ` : '';
     throw new D2vError(`${where}${issueMessage(schema, issue, input)}`);
   }
-  return complete(result.data, input);
+  return complete(result.data, input, modality);
 }
 
 /** Fills what follows from other keys when it was not given, and checks what spans sections. */
-function complete(config: RunConfig, input: Plain): RunConfig {
-  const { model, optimization, common, stop } = config;
+function complete(config: RunConfig, input: Plain, modality: Modality): RunConfig {
+  const { model, optimization, common, stop, data } = config;
   model.max_update ??= optimization.max_update;
   model.ema_anneal_end_step ??= optimization.max_update;
   if (valueAt(input, ['model', 'seed']) == null) model.seed = common.seed;
+  if (data.batch_length !== null && modality.sizeUnit === undefined) {
+    throw new D2vError(
+      `data.batch_length: samples of modality ${modality.name} have no lengths: leave it null and set data.batch_size`,
+    );
+  }
+  if (data.batch_size === null && data.batch_length === null)
+    throw new D2vError('data.batch_size and data.batch_length are both null: set one of them');
   if (optimization.max_update === null) {
     if (stop.max_seconds === null && stop.loss_threshold === null && stop.plateau_patience === null) {
       throw new D2vError(

@@ -33,6 +33,19 @@ export const commonSchema = z.strictObject({
   tensorboard: z.boolean().default(true).describe('also write TensorBoard event files into the run folder'),
 });
 
+/** @param unit of lengths; undefined = samples have none */
+const batchLength = (unit: string | undefined) =>
+  z
+    .number()
+    .gt(0)
+    .nullable()
+    .default(null)
+    .describe(
+      unit === undefined
+        ? 'not for this modality: its samples have no lengths'
+        : `longest batch in ${unit}, padding counted: samples of similar length share one; null = batch_size samples`,
+    );
+
 export const dataSchema = z.strictObject({
   path: z.string().nullable().default(null).describe('folder or file of samples; null = use dataset'),
   valid_path: z.string().nullable().default(null).describe('held-out samples; null = split off valid_share'),
@@ -41,7 +54,11 @@ export const dataSchema = z.strictObject({
     .default(0.1)
     .describe('share held out for evaluation if the data has no split of its own'),
   limit: count.default(0).describe('use only so many training samples; 0 = all'),
-  batch_size: positive.default(32).describe('samples per forward pass (before clone_batch repeats them)'),
+  batch_size: positive
+    .nullable()
+    .default(32)
+    .describe('most samples per forward pass (before clone_batch repeats them); null = batch_length alone'),
+  batch_length: batchLength("the modality's unit"),
   num_workers: count
     .nullable()
     .default(null)
@@ -50,7 +67,7 @@ export const dataSchema = z.strictObject({
   drop_last: z
     .boolean()
     .default(false)
-    .describe('drop the rest of an epoch; false = fill the batch from the next epoch'),
+    .describe('drop the rest of an epoch that fills no update; false = fill it from the next one'),
   max_bad_share: fraction
     .default(0.01)
     .describe('stop the run when more than this share of samples is damaged'),
@@ -75,7 +92,7 @@ export const optimizationSchema = z.strictObject({
   clip_norm: z.number().min(0).default(0).describe('largest global gradient norm; 0 = no clipping'),
   update_freq: single(positive)
     .default(1)
-    .describe('batches accumulated per update: equal to one batch of so many times the size'),
+    .describe('batches accumulated per update: equal to one batch of so many times the size or length'),
 });
 
 const optimizerGroupSchema = z.strictObject({
@@ -201,7 +218,10 @@ export const evalSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe('output of this block, prenet included (0 = input of the first); null = the last'),
-  batch_size: positive.nullable().default(null).describe('samples per forward pass; null = data.batch_size'),
+  batch_size: positive
+    .nullable()
+    .default(null)
+    .describe('most samples per forward pass; null = data.batch_size'),
 });
 
 const modelSection = modelConfigSchema;
@@ -258,6 +278,7 @@ export function runConfigSchema(modality: Modality): z.ZodType<RunConfig> {
       .prefault({})
       .describe('student, teacher and targets'),
     data: dataSchema
+      .extend({ batch_length: batchLength(modality.sizeUnit) })
       .extend(objectShape(modality.dataSchema) ?? {})
       .prefault({})
       .describe('where samples come from and how they are loaded'),

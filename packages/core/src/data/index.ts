@@ -1,3 +1,4 @@
+export { type BatchBounds, boundsOf, cutBatches } from './batches.js';
 export {
   type FileKind,
   type FoundFile,
@@ -15,9 +16,17 @@ export {
   openLabelledFiles,
 } from './files/labelled.js';
 export { isHeldOut } from './held-out.js';
+export { lengthsOf } from './lengths.js';
 export type { BadSample, BatchJob, LoadedBatch } from './load-batch.js';
 export { automaticWorkers, DataLoader, type LoaderOptions } from './loader.js';
 export { explainCacheError } from './packages/cache-error.js';
 export { type FetchOptions, type PinnedPackage, withPackage } from './packages/npm.js';
 export { readTarball } from './packages/tarball.js';
 export { EpochSampler, type SamplePosition, type SamplerOptions, type Slot } from './sampler.js';
+export {
+  createUpdateSampler,
+  type EpochContents,
+  type SampledBatch,
+  type UpdateSampler,
+  type UpdateSamplerOptions,
+} from './update-sampler.js';

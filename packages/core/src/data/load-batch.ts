@@ -17,7 +17,9 @@ export interface BatchJob {
   mode: 'train' | 'eval';
   /** Put another sample in the place of a damaged one (training), or leave it out (evaluation). */
   substitute: boolean;
-  /** Where the sampler stood after this batch; comes back with it. */
+  /** What may stand in for a damaged sample; default: any sample. If all of these are damaged, it is left out. */
+  substitutes?: readonly number[];
+  /** Of the last batch of an update: where the sampler stands after it; comes back with the batch. */
   after?: SamplePosition;
 }
 
@@ -39,7 +41,15 @@ export interface BatchSource {
 /** Decodes that one thread has under way: enough to overlap reading with decoding. */
 const CONCURRENT_DECODES = 4;
 /** Substitutes tried for one place before the data is called unusable. */
-const MAX_SUBSTITUTES = 50;
+export const MAX_SUBSTITUTES = 50;
+
+/** @param bad what was found instead of samples; at least one */
+export function tooManyDamaged(bad: readonly BadSample[]): D2vError {
+  const { file, reason } = bad.at(-1)!;
+  return new D2vError(
+    `${bad.length} samples drawn one after the other are damaged (the last: ${file}: ${reason}); check the data`,
+  );
+}
 
 /**
  * Reads, transforms and collates one batch. The result depends on the job and the files only.
@@ -65,16 +75,16 @@ async function loadPlace(slot: Slot, job: BatchJob, from: BatchSource): Promise<
   const random = sampleStream(from.seed, slot.epoch, slot.index);
   let sample = await tryGet(slot.index, random, job.mode, from, bad);
   if (!job.substitute) return { sample, bad };
-  for (let attempt = 0; !sample; attempt++) {
-    if (attempt === MAX_SUBSTITUTES) {
-      const { file, reason } = bad.at(-1)!;
-      throw new D2vError(
-        `${bad.length} samples drawn one after the other are damaged (the last: ${file}: ${reason}); check the data`,
-      );
-    }
+  const tries = Math.min(MAX_SUBSTITUTES, job.substitutes?.length ?? Infinity);
+  for (let attempt = 0; !sample && attempt < tries; attempt++) {
     const substitute = substituteStream(from.seed, slot.epoch, slot.offset, attempt);
-    sample = await tryGet(substitute.int(from.source.length), substitute, job.mode, from, bad);
+    // Those given are in random order: one after the other, beginning elsewhere for each place of the batch.
+    const index = job.substitutes
+      ? job.substitutes[(slot.offset + attempt) % job.substitutes.length]!
+      : substitute.int(from.source.length);
+    sample = await tryGet(index, substitute, job.mode, from, bad);
   }
+  if (!sample && tries === MAX_SUBSTITUTES) throw tooManyDamaged(bad);
   return { sample, bad };
 }
 

@@ -1,5 +1,6 @@
 /** Quality of frozen features, measured with labels: for `d2v eval` and the report at the end of a run. */
 import type { RunConfig } from '../config/schema.js';
+import { boundsOf } from '../data/batches.js';
 import { D2vError } from '../errors.js';
 import { dataCacheDir } from '../modality/cache-dir.js';
 import type { DataSource, Modality } from '../modality/contract.js';
@@ -48,7 +49,7 @@ export async function openEvaluationData(
     return new LabelledSet(source, modality, data, {
       limit: split === 'train' ? config.eval.train_samples : config.eval.valid_samples,
       seed: common.seed,
-      batchSize: config.eval.batch_size ?? data.batch_size,
+      bounds: { ...boundsOf(data), samples: config.eval.batch_size ?? data.batch_size },
       onBad: options.onBad,
     });
   };

@@ -182,7 +182,7 @@ describe('LabelledSet', () => {
     const options = {
       limit: 50,
       seed: 1,
-      batchSize: 8,
+      bounds: { samples: 8, length: null },
       onBad: (file: string, reason: string) => bad.push(`${file} ${reason}`),
     };
     const set = new LabelledSet(source, { collate } as never, {} as never, options);
@@ -197,6 +197,25 @@ describe('LabelledSet', () => {
     const few = new LabelledSet(source, { collate } as never, {} as never, { ...options, limit: 10 });
     const ids = (await few.features([extractor])).features[0]!.data;
     expect([...ids]).toEqual([...first.features[0]!.data.slice(0, ids.length)]);
+  });
+
+  it('puts samples of similar length together where batches are made by length', async () => {
+    const sizes = () => Float64Array.from({ length: source.length }, (_, i) => 1 + (i % 5));
+    const set = new LabelledSet({ ...source, sizes }, { collate } as never, {} as never, {
+      limit: 50,
+      seed: 1,
+      bounds: { samples: null, length: 10 },
+    });
+    const batches: number[][] = [];
+    const extract = (_: unknown, samples: readonly Sample[]) => {
+      batches.push(samples.map(({ id }) => id));
+      return new Float32Array(samples.length);
+    };
+    expect((await set.features([{ name: 'id', extract }])).labels).toHaveLength(44);
+    const lengths = batches.map((ids) => ids.map((id) => sizes()[id]!));
+    for (const batch of lengths) expect(batch.length * Math.max(...batch)).toBeLessThanOrEqual(10);
+    expect(lengths.flat()).toEqual([...lengths.flat()].sort((a, b) => a - b));
+    expect(batches.length).toBeLessThan(20);
   });
 });
 

@@ -1,5 +1,7 @@
 /** A fixed choice of labelled samples of a dataset, decoded for evaluation, in batches. */
+import { type BatchBounds, cutBatches, partsOf } from '../data/batches.js';
 import { mapConcurrent } from '../data/concurrency.js';
+import { lengthsOf } from '../data/lengths.js';
 import { D2vError } from '../errors.js';
 import type { Batch, DataConfig, DataSource, Modality, Sample } from '../modality/contract.js';
 import { Philox } from '../random.js';
@@ -17,7 +19,8 @@ export interface LabelledSetOptions {
   /** Most samples; which ones follows from the seed. */
   limit: number;
   seed: number;
-  batchSize: number;
+  /** Of a batch. */
+  bounds: BatchBounds;
   /** Called for every damaged sample that is left out. */
   onBad?(file: string, reason: string): void;
 }
@@ -28,6 +31,7 @@ const CONCURRENT_DECODES = 4;
 
 export class LabelledSet {
   private readonly indices: Int32Array;
+  private readonly lengths: Float64Array | null;
   private readonly cache = new Map<number, Sample | null>();
   private cached = 0;
 
@@ -39,6 +43,7 @@ export class LabelledSet {
   ) {
     const order = new Philox(options.seed).fork('evaluation').permutation(source.length);
     this.indices = order.slice(0, options.limit);
+    this.lengths = lengthsOf(source);
   }
 
   /** Class names, if the data has any. */
@@ -50,12 +55,14 @@ export class LabelledSet {
    * The chosen samples in a fixed order, damaged ones left out.
    * @param labelled leave out samples without a label, too
    */
-  async *batches(labelled = true): AsyncGenerator<Sample[]> {
-    const { batchSize } = this.options;
-    for (let from = 0; from < this.indices.length; from += batchSize) {
-      const chunk = [...this.indices.subarray(from, from + batchSize)];
+  batches(labelled = true): AsyncGenerator<Sample[]> {
+    return this.load(this.indices, labelled);
+  }
+
+  private async *load(order: Int32Array, labelled: boolean): AsyncGenerator<Sample[]> {
+    for (const part of partsOf(order, cutBatches(order, this.options.bounds, this.lengths))) {
       const samples = (
-        await mapConcurrent(chunk, CONCURRENT_DECODES, (index) => this.sample(index, labelled))
+        await mapConcurrent([...part], CONCURRENT_DECODES, (index) => this.sample(index, labelled))
       ).flatMap((sample) => sample ?? []);
       if (samples.length > 0) yield samples;
     }
@@ -70,7 +77,7 @@ export class LabelledSet {
   ): Promise<{ features: FeatureMatrix[]; labels: Int32Array }> {
     const parts: Float32Array[][] = extractors.map(() => []);
     const labels: number[] = [];
-    for await (const samples of this.batches()) {
+    for await (const samples of this.load(this.byLength(), true)) {
       const batch = this.modality.collate(samples, this.data);
       extractors.forEach((extractor, i) => {
         parts[i]!.push(extractor.extract(batch, samples));
@@ -85,13 +92,20 @@ export class LabelledSet {
     return { features: parts.map((rows) => joined(rows, labels.length)), labels: Int32Array.from(labels) };
   }
 
+  /** The samples in an order that needs little padding. */
+  private byLength(): Int32Array {
+    const { indices, lengths, options } = this;
+    if (!lengths || options.bounds.length === null) return indices;
+    return indices.slice().sort((a, b) => lengths[a]! - lengths[b]!);
+  }
+
   private async sample(index: number, labelled: boolean): Promise<Sample | null> {
     if (labelled && (this.source.label?.(index) ?? 0) < 0) return null;
-    const sample = await this.load(index);
+    const sample = await this.cachedSample(index);
     return labelled && (sample?.label ?? -1) < 0 ? null : sample;
   }
 
-  private async load(index: number): Promise<Sample | null> {
+  private async cachedSample(index: number): Promise<Sample | null> {
     const known = this.cache.get(index);
     if (known !== undefined) return known;
     const sample = await this.decode(index);

@@ -214,6 +214,9 @@ export function defineModality<C, D>(modality: Modality<C, D>): Modality<C, D> {
   for (const key of ['createEncoder', 'openData', 'openInputs', 'collate'] as const) {
     if (typeof modality[key] !== 'function') fail(`${key} must be a function`);
   }
+  if (modality.sizeUnit !== undefined && typeof modality.sizeUnit !== 'string') {
+    fail('sizeUnit must be a plural noun, e.g. "seconds"');
+  }
   for (const key of ['presets', 'datasets', 'supports'] as const) {
     if (typeof modality[key] !== 'object' || modality[key] === null) fail(`${key} must be an object`);
   }

@@ -1,27 +1,44 @@
 import type { RunConfig } from '../config/schema.js';
-
-/** Samples of one update. */
-export function samplesPerUpdate(config: RunConfig): number {
-  return config.data.batch_size * config.optimization.update_freq;
-}
+import type { EpochContents } from '../data/update-sampler.js';
 
 /**
- * The line that settles what a "batch" is: samples, masks per sample, accumulation, and what that makes of an epoch and
- * of the run.
- * @param epochSize samples of an epoch
+ * The line that settles what a "batch" is: samples (or length), masks per sample, accumulation, and what that makes of an
+ * epoch and of the run.
+ * @param unit of lengths, see `Modality.sizeUnit`
  */
-export function describeEffectiveBatch(config: RunConfig, epochSize: number): string {
-  const { batch_size: size } = config.data;
-  const { update_freq: times, max_update: updates } = config.optimization;
-  const masks = config.model.clone_batch;
-  const samples = samplesPerUpdate(config);
-  const product = times > 1 ? `${samples} samples (${size} x ${times} accumulated)` : `${samples} samples`;
+export function describeEffectiveBatch(config: RunConfig, epoch: EpochContents, unit = 'units'): string {
+  const { max_update: updates } = config.optimization;
   const run =
-    updates === null ? '' : `; the run: ${updates} updates = ${trim((updates * samples) / epochSize)} epochs`;
+    updates === null ? '' : `; the run: ${updates} updates = ${trim(updates / epoch.updates)} epochs`;
+  return `one update: ${describeUpdate(config, epoch, unit)}; one epoch: ${describeEpoch(epoch, unit)} = ${trim(epoch.updates)} updates${run}`;
+}
+
+function describeUpdate(config: RunConfig, epoch: EpochContents, unit: string): string {
+  const { batch_size: size, batch_length: length } = config.data;
+  const { update_freq: times } = config.optimization;
+  const masks = config.model.clone_batch;
+  const view = `${masks} ${masks === 1 ? 'mask' : 'masks'}`;
+  const accumulated = (bound: number, what: string) =>
+    times > 1
+      ? `${trim(bound * times)} ${what} (${trim(bound)} x ${times} accumulated)`
+      : `${trim(bound)} ${what}`;
+  if (length === null) {
+    const samples = size! * times;
+    return `${accumulated(size!, 'samples')} x ${view} = ${samples * masks} masked views`;
+  }
+  const most = size === null ? '' : ` and ${size * times} samples`;
+  const mean = epoch.samples / epoch.updates;
   return (
-    `one update: ${product} x ${masks} ${masks === 1 ? 'mask' : 'masks'} = ${samples * masks} masked views; ` +
-    `one epoch: ${epochSize} samples = ${trim(epochSize / samples)} updates${run}`
+    `up to ${accumulated(length, unit)}${most}, on average ${trim(mean)} samples x ${view} = ` +
+    `${trim(mean * masks)} masked views`
   );
 }
 
-const trim = (value: number) => String(Number(value.toPrecision(3)));
+function describeEpoch({ samples, length, padded }: EpochContents, unit: string): string {
+  if (length === undefined || padded === undefined) return `${samples} samples`;
+  const padding = Math.round(100 * (padded / length - 1));
+  return `${samples} samples = ${trim(length)} ${unit} (${padding} % more with padding)`;
+}
+
+const trim = (value: number) =>
+  value >= 1000 ? String(Math.round(value)) : String(Number(value.toPrecision(3)));

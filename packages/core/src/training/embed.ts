@@ -1,5 +1,6 @@
 import { setImmediate as yieldToEvents } from 'node:timers/promises';
 import type { RunConfig } from '../config/schema.js';
+import { type BatchBounds, boundsOf } from '../data/batches.js';
 import { automaticWorkers, DataLoader } from '../data/loader.js';
 import { POOLS } from '../data2vec/features.js';
 import type { Data2Vec } from '../data2vec/model.js';
@@ -11,7 +12,10 @@ import { batchFeatures, evaluationJobs, type FeatureChoice } from './feature-bat
 export type EmbedInput = readonly string[] | DataSource | readonly Sample[] | Batch;
 
 export interface EmbedOptions extends FeatureChoice {
-  /** Samples per forward pass. Default: `data.batch_size` of the model's run. Results do not depend on it. */
+  /**
+   * Most samples per forward pass. Default: `data.batch_size` and `data.batch_length` of the model's run. Results do not
+   * depend on it.
+   */
   batchSize?: number;
   /** Loader threads for files; default: by the number of inputs and cores. */
   numWorkers?: number;
@@ -94,19 +98,21 @@ async function* batchesOf(
   options: EmbedOptions,
 ): AsyncGenerator<SourcedBatch> {
   const { modality, config } = embedder;
-  const size = options.batchSize ?? config.data.batch_size;
-  if (isSource(input)) return yield* fromSource(embedder, input, size, options);
+  const bounds = boundsOf(config.data);
+  if (options.batchSize !== undefined) bounds.samples = options.batchSize;
+  if (isSource(input)) return yield* fromSource(embedder, input, bounds, options);
   if (isBatch(input)) return yield { batch: input };
   if (input.every((item): item is string => typeof item === 'string')) {
     const source = await modality.openInputs([...input], config.data, {});
     try {
-      yield* fromSource(embedder, source, size, options, [...input]);
+      yield* fromSource(embedder, source, bounds, options, [...input]);
     } finally {
       await source.close?.();
     }
     return;
   }
   const samples = input as readonly Sample[];
+  const size = bounds.samples ?? 1;
   for (let i = 0; i < samples.length; i += size) {
     yield { batch: modality.collate(samples.slice(i, i + size), config.data) };
   }
@@ -115,15 +121,14 @@ async function* batchesOf(
 async function* fromSource(
   { modality, config }: Embedder,
   source: DataSource,
-  size: number,
+  bounds: BatchBounds,
   options: EmbedOptions,
   paths?: string[],
 ): AsyncGenerator<SourcedBatch> {
   const { data, common } = config;
-  const everything = Array.from({ length: source.length }, (_, i) => i);
-  const wanted = options.numWorkers ?? (source.length > 4 * size ? automaticWorkers() : 0);
+  const wanted = options.numWorkers ?? (source.length > 4 * (bounds.samples ?? 1) ? automaticWorkers() : 0);
   const loader = new DataLoader({
-    jobs: evaluationJobs(everything, size),
+    jobs: evaluationJobs(source, bounds),
     workers: paths ? wanted : 0,
     prefetch: data.prefetch,
     timeoutSeconds: data.worker_timeout_seconds,

@@ -1,4 +1,5 @@
 import type { RunConfig } from '../config/schema.js';
+import { boundsOf } from '../data/batches.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import { evaluateFeatures } from '../evaluation/evaluate.js';
 import { networkExtractor } from '../evaluation/extractors.js';
@@ -56,7 +57,7 @@ export class Evaluator {
   private part(source: DataSource, limit: number): LabelledSet {
     const { modality, config } = this.options;
     const { data, eval: settings, common } = config;
-    const batchSize = settings.batch_size ?? data.batch_size;
-    return new LabelledSet(source, modality, data, { limit, seed: common.seed, batchSize });
+    const bounds = { ...boundsOf(data), samples: settings.batch_size ?? data.batch_size };
+    return new LabelledSet(source, modality, data, { limit, seed: common.seed, bounds });
   }
 }

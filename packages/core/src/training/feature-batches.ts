@@ -1,7 +1,9 @@
+import { type BatchBounds, cutBatches, partsOf } from '../data/batches.js';
+import { lengthsOf } from '../data/lengths.js';
 import type { BatchJob } from '../data/load-batch.js';
 import type { Pool } from '../data2vec/features.js';
 import type { Data2Vec } from '../data2vec/model.js';
-import type { Batch } from '../modality/contract.js';
+import type { Batch, DataSource } from '../modality/contract.js';
 
 /** Which features of a sample are meant. */
 export interface FeatureChoice {
@@ -44,17 +46,11 @@ export function batchFeatures(
   }
 }
 
-/** Jobs that read the given samples once, in order, without augmentation; damaged ones are left out. */
-export function* evaluationJobs(indices: Iterable<number>, batchSize: number): Generator<BatchJob> {
-  const job = (slots: BatchJob['slots']): BatchJob => ({ slots, mode: 'eval', substitute: false });
-  let slots: BatchJob['slots'] = [];
-  let offset = 0;
-  for (const index of indices) {
-    slots.push({ index, epoch: 0, offset: offset++ });
-    if (slots.length === batchSize) {
-      yield job(slots);
-      slots = [];
-    }
+/** Jobs that read all samples once, in order, without augmentation; damaged ones are left out. */
+export function* evaluationJobs(source: DataSource, bounds: BatchBounds): Generator<BatchJob> {
+  const order = Int32Array.from({ length: source.length }, (_, i) => i);
+  for (const part of partsOf(order, cutBatches(order, bounds, lengthsOf(source)))) {
+    const slots = Array.from(part, (index) => ({ index, epoch: 0, offset: index }));
+    yield { slots, mode: 'eval', substitute: false };
   }
-  if (slots.length > 0) yield job(slots);
 }

@@ -43,29 +43,52 @@ export function memoryForProcess(): number {
 }
 
 /**
+ * How large the largest batch is, in samples as long as the longest one (those that the need is measured on).
+ * @param longest length of the longest sample; null if lengths are not known
+ */
+export function largestBatch({ data }: Pick<RunConfig, 'data'>, longest: number | null): number {
+  const bySamples = data.batch_size ?? Infinity;
+  const byLength = data.batch_length === null || longest === null ? Infinity : data.batch_length / longest;
+  return Math.max(1, Math.min(bySamples, byLength));
+}
+
+/**
  * Compares need and supply before the first update.
+ * @param samples size of the largest batch, see `largestBatch`
  * @returns a line for the user
  * @throws D2vError that says what would fit
  */
-export function checkMemory(need: MemoryNeed, config: RunConfig, available: number): string {
-  const { batch_size: size } = config.data;
-  const total = totalNeed(need, size);
+export function checkMemory(need: MemoryNeed, config: RunConfig, samples: number, available: number): string {
+  const total = totalNeed(need, samples);
   if (total <= available) return `needs about ${formatBytes(total)} of ${formatBytes(available)} memory`;
-  const activations = (need.base + need.perSample * size) * OVERHEAD;
+  const activations = (need.base + need.perSample * samples) * OVERHEAD;
   throw new D2vError(
     `this run needs about ${formatBytes(total)} of memory (weights, gradients and moments ${formatBytes(need.fixed)}; ` +
-      `activations ${formatBytes(activations)} for data.batch_size ${size} x model.clone_batch ${config.model.clone_batch}), ` +
-      `but ${formatBytes(available)} is available: ${remedy(need, config, available)}`,
+      `activations ${formatBytes(activations)} for ${batchKeys(config)} x model.clone_batch ${config.model.clone_batch}), ` +
+      `but ${formatBytes(available)} is available: ${remedy(need, config, samples, available)}`,
   );
 }
 
-function remedy(need: MemoryNeed, config: RunConfig, available: number): string {
-  const perUpdate = config.data.batch_size * config.optimization.update_freq;
-  const fits = (size: number) => totalNeed(need, size) <= available;
-  for (let size = config.data.batch_size - 1; size >= 1; size--) {
-    if (perUpdate % size === 0 && fits(size)) {
-      return `data.batch_size=${size} with optimization.update_freq=${perUpdate / size} fits and gives the same updates`;
-    }
+function batchKeys({ data }: RunConfig): string {
+  return data.batch_length === null
+    ? `data.batch_size ${data.batch_size}`
+    : `data.batch_length ${data.batch_length}`;
+}
+
+/** Smaller batches, more of them per update: the update stays what it is. */
+function remedy(need: MemoryNeed, config: RunConfig, samples: number, available: number): string {
+  const { batch_size: size, batch_length: length } = config.data;
+  const times = config.optimization.update_freq;
+  // One batch becomes `parts`, or more of few become fewer of many (12 x 2 = 8 x 3).
+  const total = size === null ? null : size * times;
+  for (let freq = times + 1; freq <= Math.ceil(samples) * times; freq++) {
+    if (total !== null && total % freq !== 0) continue;
+    if (totalNeed(need, Math.max(1, (samples * times) / freq)) > available) continue;
+    const keys = [
+      total === null ? '' : `data.batch_size=${total / freq}`,
+      length === null ? '' : `data.batch_length=${Number(((length * times) / freq).toPrecision(12))}`,
+    ].filter(Boolean);
+    return `${keys.join(' and ')} with optimization.update_freq=${freq} fits and gives the same updates`;
   }
   return 'even one sample at a time does not fit; lower model.clone_batch or choose a smaller preset';
 }

@@ -4,7 +4,7 @@ import { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
 import type { Batch, Modality } from '../modality/contract.js';
 import { formatBytes, freeBytes } from './fs-errors.js';
-import { checkMemory, firstSamples, measureNeed, memoryForProcess } from './memory.js';
+import { checkMemory, firstSamples, largestBatch, measureNeed, memoryForProcess } from './memory.js';
 import { Adam, type GroupOptions } from './optimizer.js';
 
 /** Builds the model of a run, with teacher, decoders and optimizer arenas. */
@@ -46,18 +46,25 @@ export function parameterCount(model: Data2Vec): number {
 }
 
 /**
- * Measures what an update needs on a first batch and compares it with what there is.
+ * Measures what an update needs and compares it with what there is.
+ * @param batch to measure on: its samples are the longest there are
+ * @param longest their length; null if samples have none
  * @returns a line for the user
  * @throws D2vError when it does not fit
  */
-export function checkRunMemory(config: RunConfig, model: Data2Vec, batch: Batch): string {
+export function checkRunMemory(
+  config: RunConfig,
+  model: Data2Vec,
+  batch: Batch,
+  longest: number | null,
+): string {
   const { device } = model.arena;
   const fixed = k.memoryStats(device).current;
   const need = measureNeed(batch.size, fixed, (samples) =>
     peakOf(model, config.modality, firstSamples(batch, samples)),
   );
   k.emptyCache();
-  return checkMemory(need, config, memoryForProcess());
+  return checkMemory(need, config, largestBatch(config, longest), memoryForProcess());
 }
 
 /** Peak of memory of forward and backward beyond what is in use; leaves the model as it was. */

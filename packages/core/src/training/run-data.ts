@@ -1,5 +1,5 @@
 import type { RunConfig } from '../config/schema.js';
-import type { BatchJob } from '../data/load-batch.js';
+import type { BatchJob, BatchSource } from '../data/load-batch.js';
 import { automaticWorkers, DataLoader } from '../data/loader.js';
 import { openSource } from '../data/open-source.js';
 import type { SourceSpec } from '../data/protocol.js';
@@ -34,17 +34,22 @@ export class RunData {
 
   /** A loader of a part that is open already. */
   loader(split: DataSplit, source: DataSource, jobs: Iterable<BatchJob>): DataLoader {
-    const { config, modality } = this.options;
-    const { data, common } = config;
+    const { data } = this.options.config;
     const workers = this.options.openSource ? 0 : (data.num_workers ?? automaticWorkers());
     return new DataLoader({
       jobs,
       workers,
       prefetch: data.prefetch,
       timeoutSeconds: data.worker_timeout_seconds,
-      local: { source, modality, data, seed: common.seed },
+      local: this.local(source),
       spec: this.spec(split),
     });
+  }
+
+  /** What loading in this thread needs. */
+  local(source: DataSource): BatchSource {
+    const { config, modality } = this.options;
+    return { source, modality, data: config.data, seed: config.common.seed };
   }
 
   async close(): Promise<void> {

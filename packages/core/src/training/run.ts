@@ -1,17 +1,20 @@
 import { join } from 'node:path';
 import { writeRunConfig } from '../config/files.js';
-import { EpochSampler, type SamplePosition } from '../data/sampler.js';
+import { lengthsOf } from '../data/lengths.js';
+import type { SamplePosition } from '../data/sampler.js';
+import { createUpdateSampler, type EpochContents, type UpdateSampler } from '../data/update-sampler.js';
 import type { Data2Vec } from '../data2vec/model.js';
-import type { DataSource } from '../modality/contract.js';
+import type { Batch, DataSource } from '../modality/contract.js';
 import { BadSamples } from './bad-samples.js';
 import { BestTracker } from './best.js';
 import { MODEL_FILE, readCheckpoint, readModelFile } from './checkpoint.js';
 import { RunClock } from './clock.js';
-import { describeEffectiveBatch, samplesPerUpdate } from './effective-batch.js';
+import { describeEffectiveBatch } from './effective-batch.js';
 import { Evaluator } from './evaluator.js';
 import type { TrainerListener } from './events.js';
 import { NonFiniteGuard } from './guards.js';
 import { resolveDevice, setUpMachine } from './machine.js';
+import { loadLongest } from './memory-probe.js';
 import { Meters } from './meters.js';
 import {
   checkDiskSpace,
@@ -72,8 +75,11 @@ export class Run {
     const best = new BestTracker(config, state?.best);
     const evaluator = await this.evaluator(model, data, device);
     await writeRunConfig(runDir, modality, config);
-    const { feed, sampler } = this.openFeed(data, source, state);
-    await this.checkAndAnnounce(model, feed, sampler);
+    const lengths = lengthsOf(source);
+    const { feed, sampler } = this.openFeed(data, source, lengths, state);
+    const epoch = sampler.contents();
+    const longest = lengths && (await loadLongest(data.local(source), lengths));
+    await this.checkAndAnnounce(model, longest ?? { batch: await feed.peek(), longest: null }, epoch);
     const parts: TrainerParts = {
       ...(await this.restoredParts(source, state)),
       config,
@@ -81,7 +87,7 @@ export class Run {
       optimizer,
       schedule,
       feed,
-      epochSize: sampler.epochSize,
+      epochSize: epoch.samples,
       folder: this.folder,
       best,
       evaluator,
@@ -138,24 +144,39 @@ export class Run {
     return new Evaluator({ model, config, modality, train, valid, device });
   }
 
-  private openFeed(data: RunData, source: DataSource, state: TrainerState | null) {
+  private openFeed(
+    data: RunData,
+    source: DataSource,
+    lengths: Float64Array | null,
+    state: TrainerState | null,
+  ): { sampler: UpdateSampler; feed: UpdateFeed } {
     const { config } = this.options;
-    const sampler = new EpochSampler({
-      length: source.length,
+    const sampler = createUpdateSampler({
+      data: config.data,
+      updateFreq: config.optimization.update_freq,
       seed: config.common.seed,
-      updateSize: samplesPerUpdate(config),
-      dropLast: config.data.drop_last,
+      samples: source.length,
+      lengths,
       start: state?.position,
     });
-    const loader = data.loader('train', source, trainingJobs(sampler, config.data.batch_size));
+    if (sampler.moved) {
+      const message =
+        'the lengths of the samples have changed since the checkpoint: the run goes on with other batches';
+      this.emit({ type: 'warning', message });
+    }
+    const loader = data.loader('train', source, trainingJobs(sampler));
     this.cleanups.push(() => loader.close());
-    return { sampler, feed: new UpdateFeed(loader, config.optimization.update_freq) };
+    return { sampler, feed: new UpdateFeed(loader) };
   }
 
   /** What can be known before the first update to go wrong later: memory, disk space. */
-  private async checkAndAnnounce(model: Data2Vec, feed: UpdateFeed, sampler: EpochSampler): Promise<void> {
-    const { config, runDir } = this.options;
-    const memory = checkRunMemory(config, model, await feed.peek());
+  private async checkAndAnnounce(
+    model: Data2Vec,
+    probe: { batch: Batch; longest: number | null },
+    epoch: EpochContents,
+  ): Promise<void> {
+    const { config, runDir, modality } = this.options;
+    const memory = checkRunMemory(config, model, probe.batch, probe.longest);
     await checkDiskSpace(model, runDir);
     this.emit({
       type: 'start',
@@ -163,9 +184,9 @@ export class Run {
       resumedFrom: this.folder.resumeFrom,
       maxUpdate: config.optimization.max_update,
       parameters: parameterCount(model),
-      effectiveBatch: describeEffectiveBatch(config, sampler.epochSize),
+      effectiveBatch: describeEffectiveBatch(config, epoch, modality.sizeUnit),
       memory,
-      samplesPerEpoch: sampler.epochSize,
+      samplesPerEpoch: epoch.samples,
     });
   }
 

@@ -1,6 +1,13 @@
-import type { BatchJob, LoadedBatch } from '../data/load-batch.js';
+import {
+  type BadSample,
+  type BatchJob,
+  type LoadedBatch,
+  MAX_SUBSTITUTES,
+  tooManyDamaged,
+} from '../data/load-batch.js';
 import type { DataLoader } from '../data/loader.js';
-import type { EpochSampler, SamplePosition } from '../data/sampler.js';
+import type { SamplePosition } from '../data/sampler.js';
+import type { UpdateSampler } from '../data/update-sampler.js';
 import type { Batch } from '../modality/contract.js';
 
 /** The batches of one update. */
@@ -13,10 +20,13 @@ export interface UpdateData {
 }
 
 /** The endless training jobs that follow from a sampler. */
-export function* trainingJobs(sampler: EpochSampler, batchSize: number): Generator<BatchJob> {
+export function* trainingJobs(sampler: UpdateSampler): Generator<BatchJob> {
   for (;;) {
-    const slots = sampler.next(batchSize);
-    yield { slots, mode: 'train', substitute: true, after: sampler.position };
+    const batches = sampler.nextUpdate();
+    for (const [i, batch] of batches.entries()) {
+      const after = i === batches.length - 1 ? sampler.position : undefined;
+      yield { ...batch, mode: 'train', substitute: true, after };
+    }
   }
 }
 
@@ -24,30 +34,30 @@ export function* trainingJobs(sampler: EpochSampler, batchSize: number): Generat
 export class UpdateFeed {
   private peeked: LoadedBatch | null = null;
 
-  constructor(
-    private readonly loader: DataLoader,
-    private readonly batchesPerUpdate: number,
-  ) {}
+  constructor(private readonly loader: DataLoader) {}
 
   /** The first batch of the coming update; `next` still gives it. */
   async peek(): Promise<Batch> {
     this.peeked ??= await this.load();
-    return this.peeked.batch!;
+    const { batch, bad } = this.peeked;
+    if (!batch) throw tooManyDamaged(bad);
+    return batch;
   }
 
+  /** The coming update; one whose samples are all damaged is passed over. */
   async next(): Promise<UpdateData> {
-    const loaded: LoadedBatch[] = [];
-    while (loaded.length < this.batchesPerUpdate) {
-      loaded.push(this.peeked ?? (await this.load()));
+    const batches: Batch[] = [];
+    const bad: BadSample[] = [];
+    for (;;) {
+      const loaded = this.peeked ?? (await this.load());
       this.peeked = null;
+      if (loaded.batch) batches.push(loaded.batch);
+      bad.push(...loaded.bad);
+      if (batches.length === 0 && bad.length >= MAX_SUBSTITUTES) throw tooManyDamaged(bad);
+      if (!loaded.after || batches.length === 0) continue;
+      const samples = batches.reduce((sum, batch) => sum + batch.size, 0);
+      return { batches, bad, samples, position: loaded.after };
     }
-    const batches = loaded.map(({ batch }) => batch!);
-    return {
-      batches,
-      bad: loaded.flatMap(({ bad }) => bad),
-      samples: batches.reduce((sum, batch) => sum + batch.size, 0),
-      position: loaded.at(-1)!.after!,
-    };
   }
 
   /** Seconds spent waiting for data since the last call. */
@@ -59,7 +69,7 @@ export class UpdateFeed {
 
   private async load(): Promise<LoadedBatch> {
     const loaded = await this.loader.next();
-    if (!loaded?.batch) throw new Error('training jobs are endless and substitute damaged samples');
+    if (!loaded) throw new Error('training jobs are endless');
     return loaded;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A modality for tests of the trainer: 16 frames of 4 numbers, sine waves of three frequencies (the classes) with noise.
- * Small enough that an update takes a few milliseconds.
+ * A modality for tests of the trainer: 16 frames (or fewer) of 4 numbers, sine waves of three frequencies (the classes)
+ * with noise. Small enough that an update takes a few milliseconds.
  */
 import { z } from 'zod';
 import { inputLayer, resolveConfig } from '../../config/resolve.js';
@@ -12,6 +12,7 @@ import { type EncoderContext, ModalityEncoder, type TokenLayout } from '../../da
 import type { Pass } from '../../data2vec/pass.js';
 import { BadSampleError } from '../../errors.js';
 import {
+  type Assets,
   type Batch,
   type DataSource,
   type DeepPartial,
@@ -51,7 +52,12 @@ class WaveEncoder extends ModalityEncoder {
   }
 
   override layout(batch: Batch): TokenLayout {
-    return { samples: batch.size, tokens: FRAMES, padding: null };
+    const tokens = batch.tensors.source!.shape[1]!;
+    const { lengths } = batch.tensors;
+    const padding = Uint8Array.from({ length: batch.size * tokens }, (_, i) =>
+      i % tokens < lengths!.data[Math.floor(i / tokens)]! ? 0 : 1,
+    );
+    return { samples: batch.size, tokens, padding: padding.includes(1) ? padding : null };
   }
 }
 
@@ -61,26 +67,41 @@ export interface WaveOptions {
   length?: number;
   faults?: Record<number, Fault>;
   labelled?: boolean;
+  /** Waves of 6 to 16 frames, and a source that tells so. */
+  variable?: boolean;
+  assets?: Assets;
 }
 
+/** Frames of a variable wave. */
+export const framesOf = (index: number) => 6 + ((index * 7) % 11);
+
 /** The data, in this process. */
-export function waves({ length = 40, faults = {}, labelled = true }: WaveOptions = {}): DataSource {
+export function waves({
+  length = 40,
+  faults = {},
+  labelled = true,
+  variable = false,
+  assets,
+}: WaveOptions = {}): DataSource {
   return {
     length,
     name: 'waves',
     classes: labelled ? ['slow', 'medium', 'fast'] : undefined,
     describe: (index) => `wave ${index}`,
+    ...(variable && { sizes: () => Float64Array.from({ length }, (_, index) => framesOf(index)) }),
+    ...(assets && { assets: () => assets }),
     async get(index, rng, mode) {
       if (faults[index] === 'bad') throw new BadSampleError(`${index}.wav`, 'made so');
       if (faults[index] === 'error') throw new Error('cable unplugged');
       const own = new Philox(99).fork('wave', index);
       const phase = own.uniform(0, 6) + (mode === 'train' ? rng.uniform(0, 0.3) : 0);
       const label = index % 3;
-      const data = new Float32Array(FRAMES * NUMBERS);
+      const frames = variable ? framesOf(index) : FRAMES;
+      const data = new Float32Array(frames * NUMBERS);
       for (let i = 0; i < data.length; i++)
         data[i] = Math.sin(phase + (label + 1) * 0.7 * i) + own.normal(0, 0.1);
       if (faults[index] === 'nan') data[3] = Number.NaN;
-      const sample: Sample = { tensors: { source: { data, shape: [FRAMES, NUMBERS] } }, id: index };
+      const sample: Sample = { tensors: { source: { data, shape: [frames, NUMBERS] } }, id: index };
       return labelled ? { ...sample, label } : sample;
     },
   };
@@ -97,19 +118,25 @@ export const wavesModality = defineModality({
   moduleUrl: import.meta.url,
   configSchema: config,
   dataSchema: z.strictObject({}),
-  supports: { labels: true },
+  supports: { labels: true, padding: true },
+  sizeUnit: 'frames',
   presets: { tiny: { description: 'for tests', config: {} } },
   datasets: {},
   createEncoder: (ctx) => new WaveEncoder(ctx),
   openData: async () => waves(),
   openInputs: async (paths) => waves({ length: paths.length }),
   collate(samples: Sample[]): Batch {
-    const size = FRAMES * NUMBERS;
+    const lengths = Int32Array.from(samples, ({ tensors }) => tensors.source!.shape[0]!);
+    const frames = Math.max(...lengths);
+    const size = frames * NUMBERS;
     const data = new Float32Array(samples.length * size);
     for (const [i, sample] of samples.entries()) data.set(sample.tensors.source!.data, i * size);
     return {
       size: samples.length,
-      tensors: { source: { data, shape: [samples.length, FRAMES, NUMBERS] } },
+      tensors: {
+        source: { data, shape: [samples.length, frames, NUMBERS] },
+        lengths: { data: lengths, shape: [samples.length] },
+      },
       labels: Int32Array.from(samples, ({ label }) => label ?? -1),
       ids: samples.map(({ id }) => id),
     };

@@ -1,0 +1,93 @@
+import { D2vError } from '../errors.js';
+import type { DataConfig } from '../modality/contract.js';
+import { boundsOf } from './batches.js';
+import { LengthSampler } from './length-sampler.js';
+import { EpochSampler, type SamplePosition, type Slot } from './sampler.js';
+
+/** Samples to be loaded together. */
+export interface SampledBatch {
+  slots: Slot[];
+  /** Samples that may stand in for a damaged one; without it, any. */
+  substitutes?: number[];
+}
+
+/** What an epoch is made of. */
+export interface EpochContents {
+  samples: number;
+  updates: number;
+  /** Only where batches are made by length, in the modality's unit. */
+  length?: number;
+  /** `length` with the padding. */
+  padded?: number;
+}
+
+/** The training samples of a run, update by update, without end. */
+export interface UpdateSampler {
+  /** The batches of the coming update: more than one if gradients are accumulated. */
+  nextUpdate(): SampledBatch[];
+  /** Between updates: where to continue from. */
+  readonly position: SamplePosition;
+  /** Whether it had to begin elsewhere than it was told: it is then no exact continuation. */
+  readonly moved: boolean;
+  contents(): EpochContents;
+}
+
+export interface UpdateSamplerOptions {
+  data: DataConfig;
+  updateFreq: number;
+  seed: number;
+  /** Samples in the dataset. */
+  samples: number;
+  /** See `lengthsOf`; needed for `data.batch_length`. */
+  lengths: Float64Array | null;
+  start?: SamplePosition;
+}
+
+/** Batches by length if `data.batch_length` is set, else of `data.batch_size` samples. */
+export function createUpdateSampler(options: UpdateSamplerOptions): UpdateSampler {
+  const { data, updateFreq, seed, samples, lengths, start } = options;
+  const bounds = boundsOf(data);
+  if (bounds.length !== null) {
+    if (!lengths) {
+      throw new D2vError(
+        'data.batch_length needs data that tells the lengths of its samples, and this does not: set data.batch_size, and data.batch_length to null',
+      );
+    }
+    return new LengthSampler({ lengths, seed, bounds, updateFreq, dropLast: data.drop_last, start });
+  }
+  if (bounds.samples === null) throw new D2vError('set data.batch_size or data.batch_length');
+  return new CountSampler(bounds.samples, updateFreq, {
+    length: samples,
+    seed,
+    updateSize: bounds.samples * updateFreq,
+    dropLast: data.drop_last,
+    start,
+  });
+}
+
+/** Batches of one number of samples, whatever their lengths. */
+class CountSampler implements UpdateSampler {
+  readonly moved = false;
+  private readonly sampler: EpochSampler;
+
+  constructor(
+    private readonly batchSize: number,
+    private readonly updateFreq: number,
+    private readonly options: ConstructorParameters<typeof EpochSampler>[0],
+  ) {
+    this.sampler = new EpochSampler(options);
+  }
+
+  get position(): SamplePosition {
+    return this.sampler.position;
+  }
+
+  contents(): EpochContents {
+    const { epochSize } = this.sampler;
+    return { samples: epochSize, updates: epochSize / this.options.updateSize };
+  }
+
+  nextUpdate(): SampledBatch[] {
+    return Array.from({ length: this.updateFreq }, () => ({ slots: this.sampler.next(this.batchSize) }));
+  }
+}
