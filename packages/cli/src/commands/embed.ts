@@ -90,7 +90,7 @@ async function write(
 
 /** A single input that is no file but the name of a dataset. */
 async function openDataset(
-  { modality, config }: LoadedModel,
+  { modality, config, assets }: LoadedModel,
   inputs: string[],
   options: EmbedCommandOptions,
 ): Promise<DataSource | undefined> {
@@ -104,7 +104,7 @@ async function openDataset(
     const data = { ...config.data, path: null, valid_path: null, dataset: first };
     const log = (message: string) => process.stderr.write(`${message}\n`);
     const cacheDir = dataCacheDir(data.cache_dir);
-    return modality.openData(data, { split: options.split, cacheDir, log, offline: data.offline });
+    return modality.openData(data, { split: options.split, cacheDir, log, offline: data.offline, assets });
   }
   throw new CliError(
     `${first}: no such file or folder, and no dataset of modality ${modality.name}${didYouMean(first, names)}`,

@@ -30,7 +30,7 @@ export async function evaluate(method: string, path: string, options: EvalOption
   await usePlugins(options);
   const device = core.resolveDevice(options.device ?? 'cpu');
   const loaded = await core.loadModel(path, { device, which: options.checkpoint });
-  const { modality, model } = loaded;
+  const { modality, model, assets } = loaded;
   let untrained: Data2Vec | undefined;
   try {
     const layers = options.data === undefined ? [] : [await core.dataLayer(modality, options.data, '--data')];
@@ -69,7 +69,7 @@ export async function evaluate(method: string, path: string, options: EvalOption
     const warn = (text: string) => process.stderr.write(`${pc.yellow('warning:')} ${text}\n`);
     const log = (text: string) => process.stderr.write(`${text}\n`);
     const onBad = (file: string, reason: string) => warn(`${file}: ${reason} (left out)`);
-    const data = await core.openEvaluationData(modality, config, { log, onBad });
+    const data = await core.openEvaluationData(modality, config, { log, onBad, assets });
     try {
       const rows = await core.evaluateFeatures(extractors, data, config.eval, device);
       print(rows, options.json, core.reportTable);

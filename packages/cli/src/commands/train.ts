@@ -133,7 +133,8 @@ async function report(
   const loaded = await loadModel(runDir, { modality, device });
   try {
     if (!options.quiet) process.stdout.write(pc.dim('scoring frozen features on held-out samples ...\n'));
-    const result = await runReport({ runDir, config, modality, model: loaded.model, device });
+    const { model, assets } = loaded;
+    const result = await runReport({ runDir, config, modality, model, assets, device });
     if (!result) return;
     if (result.table) process.stdout.write(`\n${result.table}\n\n`);
     for (const file of result.files) process.stdout.write(`${shown(file)}\n`);

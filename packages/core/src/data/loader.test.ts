@@ -12,6 +12,8 @@ const modality = plugin as Modality;
 const loaders: DataLoader[] = [];
 afterEach(() => Promise.all(loaders.splice(0).map((loader) => loader.close())));
 
+const assets = { 'note.txt': new TextEncoder().encode('from the checkpoint') };
+
 interface Options {
   workers: number;
   length?: number;
@@ -20,6 +22,8 @@ interface Options {
   timeoutSeconds?: number;
   substitute?: boolean;
   mode?: 'train' | 'eval';
+  /** Instead of those of a sampler. */
+  given?: BatchJob[];
 }
 
 function* jobs({
@@ -41,10 +45,10 @@ async function loader(options: Options): Promise<DataLoader> {
   const spec: SourceSpec = {
     moduleUrl: modality.moduleUrl,
     data,
-    open: { kind: 'data', split: 'train', cacheDir: '', offline: true },
+    open: { kind: 'data', split: 'train', cacheDir: '', offline: true, assets },
     seed: 5,
   };
-  const common = { jobs: jobs(options), workers, prefetch: 2, timeoutSeconds };
+  const common = { jobs: options.given ?? jobs(options), workers, prefetch: 2, timeoutSeconds };
   const local =
     workers === 0 ? { source: await openSource(modality, spec), modality, data, seed: 5 } : undefined;
   const made = new DataLoader({ ...common, spec, local });
@@ -76,6 +80,30 @@ describe.each([0, 1, 3])('DataLoader with %i threads', (workers) => {
     for (const index of [3, 11, 12]) expect(ids).not.toContain(index);
     const bad = found.flatMap((loaded) => loaded.bad);
     expect(bad).toContainEqual({ index: 11, file: '11.num', reason: 'made so' });
+  });
+
+  it('opens data with the assets', async () => {
+    const bad = (await all({ workers, faults: { 5: 'asset' } })).flatMap((loaded) => loaded.bad);
+    expect(bad[0]).toEqual({ index: 5, file: '5.num', reason: 'from the checkpoint' });
+  });
+
+  it('takes substitutes from those it is given, else leaves the sample out', async () => {
+    const faults = { 3: 'bad', 11: 'bad', 12: 'bad' };
+    const jobsOf = (substitutes: number[]): BatchJob[] =>
+      [[3, 4, 11]].map((indices) => ({
+        slots: indices.map((index, offset) => ({ index, epoch: 0, offset })),
+        mode: 'train',
+        substitute: true,
+        substitutes,
+      }));
+    const idsWith = async (substitutes: number[]) => {
+      const some = await loader({ workers, faults, given: jobsOf(substitutes) });
+      return (await some.next())!.batch!.ids;
+    };
+    expect(await idsWith([7, 8, 9])).toEqual([7, 4, 9]);
+    expect(await idsWith([12, 8])).toEqual([8, 4, 8]);
+    expect(await idsWith([12])).toEqual([4]);
+    expect(await idsWith([])).toEqual([4]);
   });
 
   it('leaves damaged samples out where no substitute is wanted', async () => {

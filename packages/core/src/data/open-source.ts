@@ -8,7 +8,7 @@ export function openSource(
   log: (message: string) => void = () => {},
 ): Promise<DataSource> {
   const { open, data } = spec;
-  if (open.kind === 'inputs') return modality.openInputs(open.paths, data, {});
-  const { split, cacheDir, offline } = open;
-  return modality.openData(data, { split, cacheDir, offline, log });
+  if (open.kind === 'inputs') return modality.openInputs(open.paths, data, { assets: open.assets });
+  const { split, cacheDir, offline, assets } = open;
+  return modality.openData(data, { split, cacheDir, offline, assets, log });
 }

@@ -1,4 +1,4 @@
-import type { Batch, DataConfig, DataSplit, HostTensor } from '../modality/contract.js';
+import type { Assets, Batch, DataConfig, DataSplit, HostTensor } from '../modality/contract.js';
 import type { BatchJob, LoadedBatch } from './load-batch.js';
 
 /** How a loader thread opens its data: everything is plain data, so that it can be sent. */
@@ -7,8 +7,8 @@ export interface SourceSpec {
   moduleUrl: string;
   data: DataConfig;
   open:
-    | { kind: 'data'; split: DataSplit; cacheDir: string; offline: boolean }
-    | { kind: 'inputs'; paths: string[] };
+    | { kind: 'data'; split: DataSplit; cacheDir: string; offline: boolean; assets?: Assets }
+    | { kind: 'inputs'; paths: string[]; assets?: Assets };
   seed: number;
 }
 

@@ -3,7 +3,7 @@ import type { RunConfig } from '../config/schema.js';
 import { boundsOf } from '../data/batches.js';
 import { D2vError } from '../errors.js';
 import { dataCacheDir } from '../modality/cache-dir.js';
-import type { DataSource, Modality } from '../modality/contract.js';
+import type { Assets, DataSource, Modality } from '../modality/contract.js';
 import type { Accuracy } from './features.js';
 import { knn } from './knn.js';
 import { type FeatureExtractor, LabelledSet } from './labelled-set.js';
@@ -19,6 +19,8 @@ export interface EvaluationData {
 export interface OpenEvaluationOptions {
   /** Open these instead of the config's data. */
   open?: (split: 'train' | 'valid') => Promise<DataSource>;
+  /** Those of the model that is scored. */
+  assets?: Assets;
   log?(message: string): void;
   onBad?(file: string, reason: string): void;
 }
@@ -43,7 +45,13 @@ export async function openEvaluationData(
     const log = options.log ?? (() => {});
     const source = options.open
       ? await options.open(split)
-      : await modality.openData(data, { split, cacheDir, log, offline: data.offline });
+      : await modality.openData(data, {
+          split,
+          cacheDir,
+          log,
+          offline: data.offline,
+          assets: options.assets,
+        });
     opened.push(source);
     if (source.length === 0) throw new D2vError(`the ${split} part of ${source.name} is empty`);
     return new LabelledSet(source, modality, data, {

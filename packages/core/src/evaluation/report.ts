@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import { Data2Vec } from '../data2vec/model.js';
-import type { DataSource, Modality, Sample } from '../modality/contract.js';
+import type { Assets, DataSource, Modality, Sample } from '../modality/contract.js';
 import { writeFileAtomic } from '../training/atomic-file.js';
 import { type EvaluationData, type EvaluationRow, evaluateFeatures, openEvaluationData } from './evaluate.js';
 import { baselineExtractor, networkExtractor, tokenFeatures } from './extractors.js';
@@ -18,6 +18,8 @@ export interface ReportOptions {
   /** The pretrained network. */
   model: Data2Vec;
   device?: string;
+  /** Those of the pretrained network, see `LoadedModel.assets`. */
+  assets?: Assets;
   /** Data given in the program instead of the config's. */
   open?: (split: 'train' | 'valid') => Promise<DataSource>;
   log?(message: string): void;
@@ -43,7 +45,8 @@ const PREVIEW_POOL = 256;
  */
 export async function runReport(options: ReportOptions): Promise<Report | null> {
   const { modality, config, model, runDir, device = 'cpu' } = options;
-  const data = await openEvaluationData(modality, config, { open: options.open, log: options.log });
+  const { open, log, assets } = options;
+  const data = await openEvaluationData(modality, config, { open, log, assets });
   try {
     const files: string[] = [];
     let rows: EvaluationRow[] = [];

@@ -7,6 +7,7 @@ import type { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
 import { openSafetensors, type SafetensorsFile } from '../interchange/safetensors.js';
 import { type TensorEntry, writeSafetensors } from '../interchange/safetensors-writer.js';
+import { assetEntries, type ModelAssets, weightNames } from './assets.js';
 import { writeFileSynced } from './atomic-file.js';
 import type { Adam } from './optimizer.js';
 import { readTrainerState, type TrainerState } from './trainer-state.js';
@@ -22,7 +23,7 @@ export const FORMAT_VERSION = 1;
  * Writes the files of a checkpoint into a folder, flushed to the disk.
  *
  * `model.safetensors` has the student under the reference's names and the teacher under `_ema.` + those names; with its
- * metadata (config, modality, update) it is all that is needed to use the model. `optimizer.safetensors` has Adam's
+ * metadata (config, modality, update) and the assets it is all that is needed to use the model. `optimizer.safetensors` has Adam's
  * moments as `m.<name>` and `v.<name>`.
  */
 export async function writeCheckpoint(
@@ -31,8 +32,10 @@ export async function writeCheckpoint(
   optimizer: Adam,
   config: RunConfig,
   state: TrainerState,
+  assets: ModelAssets = {},
 ): Promise<void> {
-  await writeSafetensors(join(folder, MODEL_FILE), entriesOf(model.stateDict()), {
+  const entries = [...entriesOf(model.stateDict()), ...assetEntries(assets)];
+  await writeSafetensors(join(folder, MODEL_FILE), entries, {
     format: 'd2v',
     format_version: String(FORMAT_VERSION),
     modality: config.modality,
@@ -64,7 +67,7 @@ export async function readCheckpoint(
   const state = await readTrainerState(join(folder, STATE_FILE));
   readModelFile(join(folder, MODEL_FILE), (file) => {
     const tensors = new Map(
-      file.names.map((name) => [name, { data: file.readFloat32(name), shape: file.info(name).shape }]),
+      weightNames(file).map((name) => [name, { data: file.readFloat32(name), shape: file.info(name).shape }]),
     );
     const { missing, unexpected } = model.loadState(tensors, { strict: true });
     if (missing.length + unexpected.length > 0) throw otherModel(folder, missing, unexpected);

@@ -5,7 +5,7 @@ import { automaticWorkers, DataLoader } from '../data/loader.js';
 import { POOLS } from '../data2vec/features.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
-import type { Batch, DataSource, Modality, Sample } from '../modality/contract.js';
+import type { Assets, Batch, DataSource, Modality, Sample } from '../modality/contract.js';
 import { batchFeatures, evaluationJobs, type FeatureChoice } from './feature-batches.js';
 
 /** Files and folders, a data source, samples, or a collated batch. */
@@ -48,6 +48,7 @@ export interface Embedder {
   readonly model: Data2Vec;
   readonly modality: Modality;
   readonly config: RunConfig;
+  readonly assets?: Assets;
 }
 
 /** Features batch by batch, in the order of the inputs. */
@@ -97,13 +98,13 @@ async function* batchesOf(
   input: EmbedInput,
   options: EmbedOptions,
 ): AsyncGenerator<SourcedBatch> {
-  const { modality, config } = embedder;
+  const { modality, config, assets } = embedder;
   const bounds = boundsOf(config.data);
   if (options.batchSize !== undefined) bounds.samples = options.batchSize;
   if (isSource(input)) return yield* fromSource(embedder, input, bounds, options);
   if (isBatch(input)) return yield { batch: input };
   if (input.every((item): item is string => typeof item === 'string')) {
-    const source = await modality.openInputs([...input], config.data, {});
+    const source = await modality.openInputs([...input], config.data, { assets });
     try {
       yield* fromSource(embedder, source, bounds, options, [...input]);
     } finally {
@@ -119,7 +120,7 @@ async function* batchesOf(
 }
 
 async function* fromSource(
-  { modality, config }: Embedder,
+  { modality, config, assets }: Embedder,
   source: DataSource,
   bounds: BatchBounds,
   options: EmbedOptions,
@@ -136,7 +137,7 @@ async function* fromSource(
     spec: paths && {
       moduleUrl: modality.moduleUrl,
       data,
-      open: { kind: 'inputs', paths },
+      open: { kind: 'inputs', paths, assets },
       seed: common.seed,
     },
   });

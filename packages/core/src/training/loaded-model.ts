@@ -6,8 +6,9 @@ import type { RunConfig } from '../config/schema.js';
 import { Data2Vec } from '../data2vec/model.js';
 import { TEACHER_PREFIX } from '../data2vec/state.js';
 import { D2vError } from '../errors.js';
-import type { Modality } from '../modality/contract.js';
+import type { Assets, Modality } from '../modality/contract.js';
 import { loadModality } from '../modality/registry.js';
+import { readAssets, weightNames } from './assets.js';
 import { MODEL_FILE, readModelFile } from './checkpoint.js';
 import { type CheckpointPointer, findCheckpoint } from './checkpoint-store.js';
 import {
@@ -44,11 +45,13 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     config: stored,
     update,
     teacher,
-  } = readModelFile(file, ({ metadata, names }) => ({
-    modality: metadata.get('modality') ?? '',
-    config: metadata.get('config') ?? '',
-    update: Number(metadata.get('update') ?? 0),
-    teacher: names.some((tensor) => tensor.startsWith(TEACHER_PREFIX)),
+    assets,
+  } = readModelFile(file, (opened) => ({
+    modality: opened.metadata.get('modality') ?? '',
+    config: opened.metadata.get('config') ?? '',
+    update: Number(opened.metadata.get('update') ?? 0),
+    teacher: opened.names.some((tensor) => tensor.startsWith(TEACHER_PREFIX)),
+    assets: readAssets(opened),
   }));
   const modality = options.modality ?? (await loadModality(name));
   if (modality.name !== name) {
@@ -66,7 +69,7 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
   });
   try {
     readModelFile(file, (tensors) => {
-      const read = tensors.names.map(
+      const read = weightNames(tensors).map(
         (name) => [name, { data: tensors.readFloat32(name), shape: tensors.info(name).shape }] as const,
       );
       model.loadState(new Map(read), { strict: true });
@@ -76,7 +79,7 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     throw error;
   }
   model.numUpdates = update;
-  return new LoadedModel(model, config, modality, update);
+  return new LoadedModel(model, config, modality, update, assets[modality.name]);
 }
 
 function parseConfig(text: string, modality: Modality, file: string): RunConfig {
@@ -98,6 +101,8 @@ export class LoadedModel {
     readonly modality: Modality,
     /** Updates it was trained for. */
     readonly update: number,
+    /** Files that came with the weights; data for the model is opened with them. */
+    readonly assets?: Assets,
   ) {}
 
   /** Blocks that `layer` can name, the modality's own first. */

@@ -5,7 +5,7 @@ import { openSource } from '../data/open-source.js';
 import type { SourceSpec } from '../data/protocol.js';
 import { D2vError } from '../errors.js';
 import { dataCacheDir } from '../modality/cache-dir.js';
-import type { DataSource, DataSplit, Modality } from '../modality/contract.js';
+import type { Assets, DataSource, DataSplit, Modality } from '../modality/contract.js';
 
 export interface RunDataOptions {
   config: RunConfig;
@@ -13,6 +13,8 @@ export interface RunDataOptions {
   /** Opens data in this process instead of through the plugin; then there are no loader threads. */
   openSource?: (split: DataSplit) => Promise<DataSource>;
   offline?: boolean;
+  /** Of the checkpoint that a run goes on from; otherwise those of the part that is opened first. */
+  assets?: Assets;
   log(message: string): void;
 }
 
@@ -20,7 +22,12 @@ export interface RunDataOptions {
 export class RunData {
   private readonly sources = new Map<DataSplit, Promise<DataSource>>();
 
-  constructor(private readonly options: RunDataOptions) {}
+  /** What all parts, and loader threads, are opened with. */
+  private assets: Assets | undefined;
+
+  constructor(private readonly options: RunDataOptions) {
+    this.assets = options.assets;
+  }
 
   /** A part of the data, opened in this thread. @throws D2vError when it is empty */
   source(split: DataSplit): Promise<DataSource> {
@@ -61,6 +68,7 @@ export class RunData {
     const { openSource: own, modality, log } = this.options;
     const source = own ? await own(split) : await openSource(modality, this.spec(split), log);
     if (source.length === 0) throw new D2vError(`the ${split} part of ${source.name} has no samples`);
+    this.assets ??= source.assets?.();
     return source;
   }
 
@@ -70,7 +78,13 @@ export class RunData {
     return {
       moduleUrl: modality.moduleUrl,
       data,
-      open: { kind: 'data', split, cacheDir: dataCacheDir(data.cache_dir), offline: offline ?? data.offline },
+      open: {
+        kind: 'data',
+        split,
+        cacheDir: dataCacheDir(data.cache_dir),
+        offline: offline ?? data.offline,
+        assets: this.assets,
+      },
       seed: config.common.seed,
     };
   }

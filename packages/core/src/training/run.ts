@@ -4,7 +4,8 @@ import { lengthsOf } from '../data/lengths.js';
 import type { SamplePosition } from '../data/sampler.js';
 import { createUpdateSampler, type EpochContents, type UpdateSampler } from '../data/update-sampler.js';
 import type { Data2Vec } from '../data2vec/model.js';
-import type { Batch, DataSource } from '../modality/contract.js';
+import type { Assets, Batch, DataSource } from '../modality/contract.js';
+import { checkSameAssets, type ModelAssets, readAssets } from './assets.js';
 import { BadSamples } from './bad-samples.js';
 import { BestTracker } from './best.js';
 import { MODEL_FILE, readCheckpoint, readModelFile } from './checkpoint.js';
@@ -66,8 +67,11 @@ export class Run {
     const { optimization, lr_scheduler } = config;
     this.warnOfWarmup();
     const schedule = createSchedule(lr_scheduler, optimization.lr, optimization.max_update);
-    const data = this.openData();
+    const saved = this.savedAssets();
+    const data = this.openData(saved?.[modality.name]);
     const source = await data.source('train');
+    const assets = source.assets?.();
+    if (saved) checkSameAssets(modality.name, saved[modality.name], assets);
     const model = createModel(config, modality, device);
     this.cleanups.push(() => model.dispose());
     const optimizer = createOptimizer(config, model);
@@ -93,6 +97,7 @@ export class Run {
       evaluator,
       stopSignal: this.stopSignal,
       machine,
+      assets: assets ? { [modality.name]: assets } : {},
       emit: this.emit,
     };
     const progress = {
@@ -103,10 +108,16 @@ export class Run {
     return this.finish(await new Trainer(parts, progress).run(), parts);
   }
 
-  private openData(): RunData {
+  /** Assets of the checkpoint to go on from; null for a new run. */
+  private savedAssets(): ModelAssets | null {
+    const { store, resumeFrom } = this.folder;
+    return resumeFrom === null ? null : readModelFile(join(store.path(resumeFrom), MODEL_FILE), readAssets);
+  }
+
+  private openData(assets: Assets | undefined): RunData {
     const { config, modality, openSource, offline } = this.options;
     const log = (message: string) => this.emit({ type: 'info', message });
-    const data = new RunData({ config, modality, openSource, offline, log });
+    const data = new RunData({ config, modality, openSource, offline, assets, log });
     this.cleanups.push(() => data.close());
     return data;
   }

@@ -1,5 +1,6 @@
 import type { RunConfig } from '../config/schema.js';
 import type { Data2Vec } from '../data2vec/model.js';
+import type { ModelAssets } from './assets.js';
 import type { BadSamples } from './bad-samples.js';
 import type { BestTracker } from './best.js';
 import { writeCheckpoint } from './checkpoint.js';
@@ -37,6 +38,8 @@ export interface TrainerParts {
   clock: RunClock;
   stopSignal: StopSignal;
   machine: TrainerState['machine'];
+  /** What is saved beside the weights. */
+  assets: ModelAssets;
   emit: TrainerListener;
 }
 
@@ -188,12 +191,14 @@ export class Trainer {
   }
 
   private async save(best: boolean): Promise<void> {
-    const { folder, log, emit, model, optimizer, config } = this.parts;
+    const { folder, log, emit, model, optimizer, config, assets } = this.parts;
     const { update } = this.progress;
     const start = performance.now();
     log.sync();
     const state = this.state();
-    await folder.store.save(update, best, (path) => writeCheckpoint(path, model, optimizer, config, state));
+    await folder.store.save(update, best, (path) =>
+      writeCheckpoint(path, model, optimizer, config, state, assets),
+    );
     this.saved = update;
     await log.drawCurves();
     const seconds = (performance.now() - start) / 1000;

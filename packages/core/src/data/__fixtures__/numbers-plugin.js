@@ -1,9 +1,10 @@
 // A modality in plain JavaScript, so that loader threads can import it without a build. A sample is its index and a
-// random number. `data.faults` says how it misbehaves: {<index>: 'bad' | 'error' | 'exit' | 'hang' | 'throw-later'}.
+// random number. `data.faults` says how it misbehaves: {<index>: 'bad' | 'asset' | 'error' | 'exit' | 'hang' |
+// 'throw-later'}; 'asset' is damage that tells the content of an asset.
 const bad = (file, reason) =>
   Object.assign(new Error(`${file}: ${reason}`), { name: 'BadSampleError', file, reason });
 
-function open(data, length, names) {
+function open(data, length, names, assets) {
   if (data.faults?.open) throw Object.assign(new Error(data.faults.open), { name: 'D2vError' });
   return {
     length,
@@ -12,6 +13,7 @@ function open(data, length, names) {
     async get(index, rng, mode) {
       const fault = data.faults?.[index];
       if (fault === 'bad') throw bad(`${index}.num`, 'made so');
+      if (fault === 'asset') throw bad(`${index}.num`, new TextDecoder().decode(assets['note.txt']));
       if (fault === 'error') throw new Error('cable unplugged');
       if (fault === 'exit') process.exit(3);
       if (fault === 'hang') await new Promise(() => {});
@@ -40,7 +42,7 @@ export default {
   createEncoder() {
     throw new Error('not a real modality');
   },
-  openData: async (data) => open(data, data.length),
+  openData: async (data, { assets }) => open(data, data.length, undefined, assets),
   openInputs: async (paths, data) => open(data, paths.length, paths),
   collate(samples) {
     const data = new Float32Array(samples.length * 2);
