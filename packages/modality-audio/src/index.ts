@@ -1,12 +1,13 @@
-/** The audio modality: transformers on the raw waveform. */
-import { D2vError, defineModality, z } from '@d2v/core';
+/** The audio modality: transformers on the raw waveform, on files of many kinds and on two datasets. */
+import { defineModality } from '@d2v/core';
+import { logMelStatistics } from './baseline.js';
+import { collateClips } from './collate.js';
 import { audioConfigSchema } from './config.js';
+import { audioDataSchema } from './data-config.js';
+import { datasets, openAudioData, openNamed } from './datasets/index.js';
 import { AudioEncoder } from './encoder.js';
 import { presets } from './presets.js';
-
-const soon = async () => {
-  throw new D2vError('reading audio is not there yet');
-};
+import { suggestSettings } from './suggest.js';
 
 export default defineModality({
   name: 'audio',
@@ -14,14 +15,16 @@ export default defineModality({
   api: 1,
   moduleUrl: import.meta.url,
   configSchema: audioConfigSchema,
-  dataSchema: z.strictObject({}),
+  dataSchema: audioDataSchema,
   presets,
-  supports: { padding: true },
+  defaultPreset: 'tiny',
+  supports: { padding: true, labels: true },
+  sizeUnit: 'seconds',
   createEncoder: (context) => new AudioEncoder(context),
-  openData: soon,
-  openInputs: soon,
-  collate: () => {
-    throw new D2vError('reading audio is not there yet');
-  },
-  datasets: {},
+  openData: openAudioData,
+  openInputs: openNamed,
+  collate: collateClips,
+  datasets,
+  suggest: suggestSettings,
+  baseline: { name: 'log-mel statistics', features: logMelStatistics },
 });

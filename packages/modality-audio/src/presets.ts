@@ -110,7 +110,44 @@ const large: Settings = {
   lr_scheduler: { name: 'cosine', warmup_updates: 10_000 },
 };
 
+/** Learns something on one CPU within minutes: the base model's recipe, narrower, on clips of a second. */
+const tiny: Settings = {
+  optimizer: paper.run.optimizer,
+  model: {
+    ...paper.model,
+    encoder_dropout: 0,
+    post_mlp_drop: 0,
+    attention_dropout: 0,
+    min_target_var: 0.1,
+    min_pred_var: 0.01,
+    depth: 5,
+    embed_dim: 192,
+    num_heads: 6,
+    clone_batch: 8,
+    average_top_k_layers: 5,
+    ema_decay: 0.99,
+    ema_end_decay: 0.998,
+    modalities: {
+      audio: {
+        ...paper.audio,
+        feature_encoder_spec: '[(128, 10, 5)] + [(128, 3, 2)] * 4 + [(128, 2, 2)]',
+        mask_prob: 0.5,
+        mask_prob_adjust: 0.05,
+        prenet_depth: 0,
+        decoder: { ...paper.decoder, decoder_dim: 192, decoder_layers: 3, input_dropout: 0 },
+      },
+    },
+  },
+  data: { batch_size: 8 },
+  optimization: { max_update: 1000, lr: 1e-3, clip_norm: 4 },
+  lr_scheduler: { name: 'cosine', warmup_updates: 80 },
+  eval: { linear: true },
+  checkpoint: { save_interval_updates: 500, keep_interval_updates: 1 },
+  common: { log_interval: 25 },
+};
+
 export const presets: Record<string, Preset> = {
+  tiny: { description: '10 ms tokens, 2.5 M parameters: minutes on one CPU, no GPU needed', config: tiny },
   base: { description: 'the paper: 12 blocks of width 768, clips of 2 to 20 s: GPUs and days', config: base },
   large: {
     description: 'the paper: 24 blocks of width 1024, clips of 2 to 20 s: many GPUs and days',

@@ -1,4 +1,5 @@
 export { type BatchBounds, boundsOf, cutBatches } from './batches.js';
+export { mapConcurrent } from './concurrency.js';
 export {
   type FileKind,
   type FoundFile,

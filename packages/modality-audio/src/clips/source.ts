@@ -1,0 +1,89 @@
+/** Audio files as a source of clips. */
+import type { DataSource } from '@d2v/core';
+import type { AudioDataConfig } from '../data-config.js';
+import { openAudio } from '../decode/audio-file.js';
+import { lengthAt, prepareClip, readAt } from './clip.js';
+import { cropStretch, partOf, type partsToSample } from './parts.js';
+
+/** A file and what is known of it before it is decoded. */
+export interface ClipFile {
+  path: string;
+  className?: string;
+  /** Samples at the rate of the config; 0 if it cannot be told. */
+  samples: number;
+  /** What was said, if it is known. */
+  text?: string;
+}
+
+export interface ClipSourceOptions {
+  name: string;
+  license?: string;
+  classes: readonly string[];
+  /** How many clips a file gives. */
+  parts: typeof partsToSample;
+}
+
+interface Clip {
+  file: ClipFile;
+  part: number;
+  parts: number;
+}
+
+/** The clips of files, in their order. */
+export function clipSource(
+  files: readonly ClipFile[],
+  data: AudioDataConfig,
+  { name, license, classes, parts: partsOf }: ClipSourceOptions,
+): DataSource {
+  const { max_sample_size: most, sample_rate: rate } = data;
+  const clips: Clip[] = files.flatMap((file) => {
+    const parts = partsOf(file.samples, most);
+    return Array.from({ length: parts }, (_, part) => ({ file, part, parts }));
+  });
+  const numbers = new Map(classes.map((className, number) => [className, number]));
+  const label = (index: number) => numbers.get(clips[index]!.file.className ?? '') ?? -1;
+  return {
+    length: clips.length,
+    name,
+    license,
+    classes: classes.length > 0 ? [...classes] : undefined,
+    describe: (index) => describe(clips[index]!, rate),
+    label,
+    sizes: () =>
+      Float64Array.from(clips, ({ file, part, parts }) => {
+        const { count } = partOf(file.samples, part, parts);
+        return Math.min(count, most ?? count) / rate;
+      }),
+    async get(index, rng, mode) {
+      const { file, part, parts } = clips[index]!;
+      const audio = await openAudio(file.path);
+      try {
+        const whole = partOf(lengthAt(audio, rate), part, parts);
+        const { start, count } = cropStretch(whole, most, rng, mode);
+        const samples = await readAt(audio, rate, start, count);
+        const source = { data: prepareClip(samples, data.normalize, file.path), shape: [count] };
+        const number = label(index);
+        return {
+          tensors: mode === 'train' ? { source, crop: randomPlace(rng.uniform()) } : { source },
+          label: number < 0 ? undefined : number,
+          id: index,
+        };
+      } finally {
+        await audio.close();
+      }
+    },
+  };
+}
+
+/** Where a batch whose clips are cropped to the shortest cuts this one, from 0 (its start) to 1 (its end). */
+function randomPlace(place: number) {
+  return { data: Float32Array.of(place), shape: [1] };
+}
+
+function describe({ file, part, parts }: Clip, rate: number): string {
+  const text = file.text ? ` "${file.text}"` : '';
+  if (parts === 1) return file.path + text;
+  const { start, count } = partOf(file.samples, part, parts);
+  const seconds = (samples: number) => (samples / rate).toFixed(2);
+  return `${file.path} [${seconds(start)}-${seconds(start + count)} s]${text}`;
+}

@@ -1,0 +1,118 @@
+/** Audio of the user's own: folders, lists, single files, and fairseq's manifests. */
+import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
+import {
+  classNames,
+  D2vError,
+  type DataConfig,
+  type DataSource,
+  type FileKind,
+  isHeldOut,
+  namedFiles,
+  type OpenDataOptions,
+  openLabelledFiles,
+} from '@d2v/core';
+import { fileLengths, lengthOf } from '../clips/lengths.js';
+import { partsToCover, partsToSample } from '../clips/parts.js';
+import { type ClipFile, clipSource } from '../clips/source.js';
+import type { AudioDataConfig } from '../data-config.js';
+import { AUDIO_EXTENSIONS } from '../decode/audio-file.js';
+import { findManifests, readManifest } from './manifest.js';
+
+export const AUDIO: FileKind = { noun: 'audio files', extensions: AUDIO_EXTENSIONS };
+
+export type AudioData = AudioDataConfig & DataConfig;
+type OpenOptions = Pick<OpenDataOptions, 'split' | 'cacheDir' | 'log'>;
+
+/** What a dataset knows that a folder does not say. */
+export interface KnownFiles {
+  name: string;
+  license: string;
+  /** What is said in a file, by its path. */
+  textOf?(path: string): string | undefined;
+}
+
+/** Opens `data.path`. @throws D2vError if there is no audio, or only files shorter than `min_sample_size` */
+export async function openPath(
+  data: AudioData & { path: string },
+  options: OpenOptions,
+  known?: KnownFiles,
+): Promise<DataSource> {
+  const { files, classes } = await partOfPath(data, options);
+  const long = longEnough(files, data, options);
+  const texts = known?.textOf ? long.map((file) => ({ ...file, text: known.textOf?.(file.path) })) : long;
+  const { name = data.path, license } = known ?? {};
+  return clipSource(texts, data, { name, license, classes, parts: partsToSample });
+}
+
+/** Files and folders named one by one (`d2v embed`): long ones are cut into parts that cover them. */
+export async function openNamed(paths: readonly string[], data: AudioData): Promise<DataSource> {
+  const { files, classes } = await namedFiles(paths, AUDIO, data.label);
+  const clips: ClipFile[] = [];
+  for (const { path, className } of files) {
+    clips.push({ path, className, samples: await lengthOf(path, data.sample_rate) });
+  }
+  return clipSource(clips, data, { name: paths.join(', '), classes, parts: partsToCover });
+}
+
+async function partOfPath(
+  data: AudioData & { path: string },
+  options: OpenOptions,
+): Promise<{ files: ClipFile[]; classes: string[] }> {
+  const manifests = await findManifests(data.path);
+  if (manifests) return partOfManifests(manifests, data, options);
+  const { files, classes } = await openLabelledFiles(data, AUDIO, options);
+  const key = createHash('sha256')
+    .update(`${resolve(data.path)}\0${options.split}`)
+    .digest('hex');
+  const paths = files.map(({ path }) => path);
+  const lengths = await fileLengths(paths, data.sample_rate, { ...options, key });
+  return {
+    files: files.map(({ path, className }, i) => ({ path, className, samples: lengths[i]! })),
+    classes,
+  };
+}
+
+/** Lengths are taken as the manifest states them. */
+async function partOfManifests(
+  manifests: { train: string; valid: string | null },
+  data: AudioData,
+  { split, log }: OpenOptions,
+): Promise<{ files: ClipFile[]; classes: string[] }> {
+  const training = await readManifest(manifests.train);
+  const validPath = data.valid_path ?? manifests.valid;
+  const valid = validPath ? await readManifest(validPath) : null;
+  const classes = classNames([...training, ...(valid ?? [])]);
+  const held = (file: { name: string }) =>
+    valid === null && isHeldOut(file.name, data.valid_share) ? 'valid' : 'train';
+  const files =
+    split === 'all'
+      ? [...training, ...(valid ?? [])]
+      : split === 'valid' && valid
+        ? valid
+        : training.filter((file) => held(file) === split);
+  log(
+    `${files.length} audio files (${split}) from ${split === 'valid' && validPath ? validPath : manifests.train}`,
+  );
+  if (files.length === 0) {
+    throw new D2vError(
+      `${manifests.train}: no files in the ${split} part; set data.valid_path or data.valid_share`,
+    );
+  }
+  return { files, classes };
+}
+
+/** Leaves out what is known to be too short. */
+function longEnough(
+  files: ClipFile[],
+  { min_sample_size: least, sample_rate: rate }: AudioDataConfig,
+  { split, log }: OpenOptions,
+): ClipFile[] {
+  const long = files.filter(({ samples }) => samples === 0 || samples >= least);
+  const seconds = `${(least / rate).toFixed(2)} s (data.min_sample_size: ${least})`;
+  if (long.length === 0) {
+    throw new D2vError(`all ${files.length} audio files (${split}) are shorter than ${seconds}: lower it`);
+  }
+  if (long.length < files.length) log(`left out ${files.length - long.length} files shorter than ${seconds}`);
+  return long;
+}
