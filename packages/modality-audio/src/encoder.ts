@@ -5,17 +5,20 @@ import {
   type EncoderContext,
   ModalityEncoder,
   makeContextEncoder,
+  type Pass,
+  type Tensor,
   type TokenLayout,
 } from '@d2v/core';
 import type { AudioConfig } from './config.js';
 import { ConvPositions } from './conv-positions.js';
 import { type ConvLayer, outputLength, parseConvSpec } from './conv-spec.js';
 import { FeatureEncoder } from './feature-encoder.js';
-import { featureLengths, paddingFlags, readWaveforms } from './padding.js';
+import { blank, blankingFactors, featureLengths, paddingFlags, readWaveforms } from './padding.js';
 import { ProjectFeatures } from './project-features.js';
 
 /** State: see `ModalityEncoder`; `local_encoder` are the convolutions. */
 export class AudioEncoder extends ModalityEncoder {
+  private readonly audio: AudioConfig;
   private readonly layers: readonly ConvLayer[];
 
   constructor(ctx: EncoderContext<AudioConfig>) {
@@ -28,7 +31,21 @@ export class AudioEncoder extends ModalityEncoder {
       contextEncoder: makeContextEncoder(model, config),
       decoder: config.decoder ? new Decoder1d(config.decoder, model.embed_dim) : null,
     });
+    this.audio = config;
     this.layers = layers;
+  }
+
+  /**
+   * With `blank_padding` those of padding are zero. Nothing flows back from there, either: a layer norm of silence, which
+   * padding is, has a slope of over 300, and seven of them in a row would drown every other gradient.
+   */
+  override localFeatures(batch: Batch, pass: Pass): Tensor {
+    const x = super.localFeatures(batch, pass);
+    const { padding, samples, tokens } = this.layout(batch);
+    if (!padding || !this.audio.blank_padding) return x;
+    const y = blank(x, blankingFactors(padding, samples, tokens, pass));
+    x.dispose();
+    return y;
   }
 
   /** A clip that is shorter than the receptive field counts as one token. */

@@ -1,5 +1,5 @@
 /** Audio files as a source of clips. */
-import type { DataSource } from '@d2v/core';
+import type { DataSource, HostTensor, Sample } from '@d2v/core';
 import type { AudioDataConfig } from '../data-config.js';
 import { openAudio } from '../decode/audio-file.js';
 import { lengthAt, prepareClip, readAt } from './clip.js';
@@ -61,10 +61,13 @@ export function clipSource(
         const whole = partOf(lengthAt(audio, rate), part, parts);
         const { start, count } = cropStretch(whole, most, rng, mode);
         const samples = await readAt(audio, rate, start, count);
-        const source = { data: prepareClip(samples, data.normalize, file.path), shape: [count] };
+        const tensors: Sample['tensors'] = {
+          source: { data: prepareClip(samples, data.normalize, file.path), shape: [count] },
+        };
+        if (mode === 'train') tensors.crop = randomPlace(rng.uniform());
         const number = label(index);
         return {
-          tensors: mode === 'train' ? { source, crop: randomPlace(rng.uniform()) } : { source },
+          tensors,
           label: number < 0 ? undefined : number,
           id: index,
         };
@@ -76,7 +79,7 @@ export function clipSource(
 }
 
 /** Where a batch whose clips are cropped to the shortest cuts this one, from 0 (its start) to 1 (its end). */
-function randomPlace(place: number) {
+function randomPlace(place: number): HostTensor {
   return { data: Float32Array.of(place), shape: [1] };
 }
 
