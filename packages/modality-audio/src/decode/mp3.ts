@@ -16,8 +16,8 @@ import { checked, MonoWindow, quietly, withDecoder } from './wasm.js';
 const CHUNK = 1 << 18;
 /** How far into a file the first frame may be, after tags. */
 const SEARCH = 1 << 16;
-/** Frames before the wanted ones that are decoded as well: a frame may lean on bits of nine earlier ones. */
-const WARM_UP = 10;
+/** Frames before the wanted ones that are decoded as well: one may lean on 511 bytes of earlier ones, which can be small. */
+const WARM_UP = 32;
 /** A place in the file is remembered for every so many frames. */
 const STEP = 64;
 /** The decoder's own delay. */

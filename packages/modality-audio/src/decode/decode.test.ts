@@ -1,0 +1,170 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BadSampleError, Philox } from '@d2v/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fixture, fixtureBytes, flatFlac, LENGTH, RATE, snr, tone } from './__fixtures__/tone.js';
+import { openAudio, openAudioBytes } from './audio-file.js';
+import { memoryBytes } from './bytes.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'd2v-decode-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const open = (bytes: Uint8Array) => openAudioBytes(memoryBytes(bytes), 'x');
+const whole = async (bytes: Uint8Array) => {
+  const audio = await open(bytes);
+  return audio.read(0, audio.length);
+};
+const rejection = (bytes: Uint8Array) =>
+  whole(bytes).then(
+    () => 'accepted',
+    (error) => (error instanceof BadSampleError ? error.reason : error),
+  );
+
+const LOSSY = { 'tone.mp3': 20, 'tone-plain.mp3': 20, 'tone.ogg': 20, 'tone.opus': 15 } as const;
+
+describe('every format', () => {
+  it.each(['tone.flac', ...Object.keys(LOSSY)])(
+    '%s: any range is what the whole file has there',
+    async (name) => {
+      const audio = await openAudio(fixture(name));
+      const all = await audio.read(0, audio.length);
+      expect(all.every(Number.isFinite)).toBe(true);
+      const rng = new Philox(1).fork(name);
+      for (let i = 0; i < 20; i++) {
+        const start = rng.int(audio.length - 10);
+        const count = 1 + rng.int(audio.length - start);
+        const part = await audio.read(start, count);
+        // After a jump, Opus only comes near to what it would have given.
+        const tolerance = name === 'tone.opus' ? 0.02 : 1e-6;
+        expect(part).toHaveLength(count);
+        expect(Math.max(...part.map((value, n) => Math.abs(value - all[start + n]!)))).toBeLessThan(
+          tolerance,
+        );
+      }
+      await audio.close();
+    },
+  );
+
+  it('FLAC gives the very samples', async () => {
+    const audio = await openAudio(fixture('tone.flac'));
+    expect(audio).toMatchObject({ sampleRate: RATE, channels: 2, length: LENGTH });
+    expect(snr(await audio.read(0, LENGTH), tone())).toBeGreaterThan(85);
+    await audio.close();
+  });
+
+  it.each(Object.entries(LOSSY))('%s sounds the same, at the same place', async (name, decibels) => {
+    const audio = await openAudio(fixture(name));
+    const rate = name === 'tone.opus' ? 48_000 : RATE;
+    expect(audio.sampleRate).toBe(rate);
+    const length = 2 * rate;
+    // Without a tag, an MP3 file does not say what its encoder put around the sound.
+    const delay = name === 'tone-plain.mp3' ? 1105 : 0;
+    if (delay === 0) expect(audio.length).toBe(length);
+    const found = await audio.read(delay, length);
+    expect(snr(found, tone(rate, length))).toBeGreaterThan(decibels);
+    await audio.close();
+  });
+
+  it('is told by the content, not by the name', async () => {
+    const path = join(folder, 'wrong.wav');
+    await writeFile(path, fixtureBytes('tone.ogg'));
+    const audio = await openAudio(path);
+    expect(audio.length).toBe(LENGTH);
+    await audio.close();
+  });
+
+  it.each([
+    ['tone.flac', /truncated|damaged/],
+    ['tone.mp3', /truncated|damaged/],
+    ['tone.ogg', /truncated|damaged/],
+    ['tone.opus', /truncated|damaged/],
+  ])('%s that was cut off is damaged', async (name, reason) => {
+    const bytes = fixtureBytes(name);
+    for (const share of [0.02, 0.3, 0.9]) {
+      expect(await rejection(bytes.subarray(0, Math.floor(bytes.length * share)))).toMatch(reason);
+    }
+  });
+
+  it.each(['tone.flac', 'tone.mp3', 'tone.ogg', 'tone.opus'])(
+    '%s with bytes changed: sound or a clear error, never a crash',
+    async (name) => {
+      const rng = new Philox(2).fork(name);
+      for (let i = 0; i < 60; i++) {
+        const bytes = fixtureBytes(name);
+        const changes = 1 + rng.int(20);
+        for (let k = 0; k < changes; k++) bytes[rng.int(i < 30 ? 200 : bytes.length)] = rng.int(256);
+        expect(typeof (await rejection(bytes))).toBe('string');
+      }
+    },
+  );
+});
+
+describe('files that are no sound', () => {
+  it('have a reason each', async () => {
+    expect(await rejection(Buffer.from('hello, this is text and no sound at all'))).toMatch(
+      /not an audio file/,
+    );
+    expect(await rejection(Buffer.alloc(5000))).toMatch(/not an audio file/);
+    expect(await rejection(Buffer.from('ID3'))).toMatch(/no frames/);
+    const empty = join(folder, 'empty.wav');
+    await writeFile(empty, '');
+    await expect(openAudio(empty)).rejects.toThrow(`${empty}: the file is empty`);
+    await expect(openAudio(folder)).rejects.toThrow('is a folder');
+    await expect(openAudio(join(folder, 'none.wav'))).rejects.toThrow('does not exist');
+  });
+});
+
+describe('FLAC', () => {
+  // The decoder divides by 127.
+  const level = (i: number) => (i % 100) / 127;
+
+  it('finds its way in a long file', async () => {
+    const frames = 40_000;
+    const audio = await open(flatFlac(frames, 16_000));
+    expect(audio.length).toBe(frames * 4096);
+    for (const frame of [0, 1, 777, 20_001, 39_998]) {
+      const part = await audio.read(frame * 4096 + 4000, 200);
+      expect(part[0]).toBeCloseTo(level(frame), 2);
+      expect(part[199]).toBeCloseTo(level(frame + 1), 2);
+    }
+  });
+
+  it('tells its length even if the encoder did not know it', async () => {
+    const audio = await open(flatFlac(50, 16_000, 0));
+    expect(audio.length).toBe(50 * 4096);
+    expect((await audio.read(49 * 4096, 4096))[7]).toBeCloseTo(level(49), 2);
+  });
+
+  it('that promises more than it has is truncated', async () => {
+    expect(await rejection(flatFlac(50, 16_000, 51 * 4096))).toMatch(/truncated/);
+  });
+});
+
+describe('MP3', () => {
+  it('is found behind a tag of any size, and before one', async () => {
+    const tag = Buffer.alloc(10 + 70_000);
+    tag.write('ID3\x04\0\0', 'latin1');
+    tag.set([0, 4, 0x22, 0x70], 6);
+    const tail = Buffer.alloc(128);
+    tail.write('TAG', 'latin1');
+    const plain = fixtureBytes('tone-plain.mp3');
+    const found = await whole(Buffer.concat([tag, plain, tail]));
+    expect(found).toEqual(await whole(plain));
+  });
+
+  it('of any length is read by jumps', async () => {
+    const plain = fixtureBytes('tone-plain.mp3');
+    const times = 300;
+    const path = join(folder, 'long.mp3');
+    await writeFile(path, Buffer.concat(Array.from({ length: times }, () => plain)));
+    const [one, audio] = [await whole(plain), await openAudio(path)];
+    expect(audio.length).toBe(times * one.length);
+    const part = await audio.read(250 * one.length + 6000, 20_000);
+    expect(snr(part, one.subarray(6000, 26_000))).toBeGreaterThan(80);
+    await audio.close();
+  });
+});
