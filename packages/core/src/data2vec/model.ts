@@ -86,6 +86,7 @@ export class Data2Vec {
       averaged: (name) => withTeacher && this.inTeacher(name),
       group: (name) =>
         options.group?.(name) ?? (config.decoder_group && name.includes('decoder') ? 'decoder' : 'default'),
+      owner: (name) => (encoders.length > 1 ? (ENCODER_PART.exec(name)?.[1] ?? null) : null),
     });
     for (const encoder of encoders) encoder.initialise();
     this.arena.refresh();
@@ -236,8 +237,11 @@ export class Data2Vec {
   }
 }
 
+/** Parameters of one modality; what several share has no owner. */
+const ENCODER_PART = /^modality_encoders\.([^.]+)\./;
+
 /** State-dict key of a modality's name. */
-function keyOf(modality: string): string {
+export function keyOf(modality: string): string {
   return modality.toUpperCase();
 }
 

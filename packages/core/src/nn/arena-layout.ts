@@ -10,6 +10,7 @@ export interface Range {
   /** Weight decay applies. */
   decay: boolean;
   group: string;
+  owner: string | null;
 }
 
 /** Where a parameter lies. */
@@ -21,6 +22,7 @@ export interface Entry {
   averaged: boolean;
   decay: boolean;
   group: string;
+  owner: string | null;
 }
 
 export interface LayoutOptions {
@@ -28,6 +30,8 @@ export interface LayoutOptions {
   averaged?: (name: string, p: Parameter) => boolean;
   /** The optimizer's group of a parameter that doesn't name one itself. Default: 'default'. */
   group?: (name: string, p: Parameter) => string;
+  /** Who alone uses a parameter, e.g. one of several modalities; null: all share it. Default: null for all. */
+  owner?: (name: string) => string | null;
   /** Apply weight decay to every parameter (what the original does in fact, see the docs). Default false. */
   decayAll?: boolean;
 }
@@ -40,7 +44,7 @@ export function decaysByDefault(name: string, shape: Shape): boolean {
 /** Parameters begin at multiples of 64 bytes. */
 const ALIGNMENT = 16;
 
-/** Gives every parameter its place: averaged ones first, then by decay, then by group, in order of declaration. */
+/** Gives every parameter its place: averaged ones first, then by decay, group and owner, in order of declaration. */
 export function layOut(named: [string, Parameter][], options: LayoutOptions) {
   const entries = named.map(
     ([name, p]): Entry => ({
@@ -51,9 +55,10 @@ export function layOut(named: [string, Parameter][], options: LayoutOptions) {
       averaged: options.averaged?.(name, p) ?? false,
       decay: options.decayAll || (p.decay ?? decaysByDefault(name, p.shape)),
       group: p.group ?? options.group?.(name, p) ?? 'default',
+      owner: options.owner?.(name) ?? null,
     }),
   );
-  const key = (e: Entry) => `${e.averaged ? 0 : 1} ${e.decay ? 0 : 1} ${e.group}`;
+  const key = (e: Entry) => `${e.averaged ? 0 : 1} ${e.decay ? 0 : 1} ${e.group} ${e.owner ?? ''}`;
   const byRange = new Map<string, Entry[]>();
   for (const entry of entries) byRange.set(key(entry), [...(byRange.get(key(entry)) ?? []), entry]);
   const ranges: Range[] = [];
@@ -65,8 +70,8 @@ export function layOut(named: [string, Parameter][], options: LayoutOptions) {
       entry.offset = offset;
       offset += Math.ceil(entry.size / ALIGNMENT) * ALIGNMENT;
     }
-    const { averaged, decay, group } = members[0]!;
-    ranges.push({ start, length: offset - start, averaged, decay, group });
+    const { averaged, decay, group, owner } = members[0]!;
+    ranges.push({ start, length: offset - start, averaged, decay, group, owner });
   }
   const averagedLength = ranges.reduce((n, r) => n + (r.averaged ? r.length : 0), 0);
   return { ranges, entries: new Map(entries.map((e) => [e.name, e])), length: offset, averagedLength };

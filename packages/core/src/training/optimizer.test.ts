@@ -14,9 +14,9 @@ class Two extends Module {
 const values = (t: k.RawTensor) => Float64Array.from(k.toArray(t) as Float32Array);
 const group = (name: string) => (name.startsWith('b') ? 'head' : 'default');
 
-function setUp() {
+function setUp(owner?: (name: string) => string | null) {
   const model = new Two();
-  const arena = new ParameterArena(model, { seed: 4, group, averaged: (n) => n.startsWith('a') });
+  const arena = new ParameterArena(model, { seed: 4, group, owner, averaged: (n) => n.startsWith('a') });
   const teacher = arena.bindTeacher(model);
   const rng = new Philox(9);
   const setGradients = () => {
@@ -101,17 +101,29 @@ describe('Adam', () => {
     arena.dispose();
   });
 
-  it('can leave groups out; their teacher still follows', () => {
-    const { model, arena, teacher, setGradients } = setUp();
-    const adam = new Adam(arena);
+  it('leaves what belongs to another owner alone, decay and moments too; its teacher still follows', () => {
+    const { model, arena, teacher, setGradients } = setUp((name) => (name.startsWith('a.') ? 'A' : null));
+    const adam = new Adam(arena, { weightDecay: 0.1 });
     setGradients();
+    adam.step({ lr: 0.1, owner: 'A' });
+    const [first, second] = [
+      values(arena.named('m').get('a.weight')!),
+      values(arena.named('v').get('a.weight')!),
+    ];
+    expect(first.every((m) => m !== 0)).toBe(true);
     k.fill_(model.a.weight.raw, 1);
+    k.fill_(teacher.a.weight.raw, 0);
     const head = values(model.b.weight.raw);
-    adam.step({ lr: 0.1, emaDecay: 0.5, only: new Set(['head']) });
-    expect(values(model.a.weight.raw)[0]).toBe(1);
+    setGradients();
+    arena.zeroGrad();
+    k.fill_(model.b.weight.grad!, 1);
+    adam.step({ lr: 0.1, emaDecay: 0.5, owner: 'B' });
+    expect(values(model.a.weight.raw).every((w) => w === 1)).toBe(true);
+    expect(values(arena.named('m').get('a.weight')!)).toEqual(first);
+    expect(values(arena.named('v').get('a.weight')!)).toEqual(second);
     expect(values(model.b.weight.raw)).not.toEqual(head);
-    expect(adam.stepCounts()).toEqual({ default: 0, head: 1 });
-    expect(values(teacher.a.weight.raw)[0]).toBeGreaterThan(0.4);
+    expect(adam.stepCounts()).toEqual({ 'default of A': 1, head: 2 });
+    expect(values(teacher.a.weight.raw)[0]).toBe(0.5);
     arena.dispose();
   });
 

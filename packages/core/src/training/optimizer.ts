@@ -30,8 +30,11 @@ export interface StepOptions {
   clipNorm?: number;
   /** Also moves the teacher: teacher = decay * teacher + (1 - decay) * weights, in the same pass. 1: left alone. */
   emaDecay?: number;
-  /** Only these groups take part (the others keep their state, gradient and step count). Default: all. */
-  only?: ReadonlySet<string>;
+  /**
+   * Whose gradients these are: parameters that belong to another owner take no step. Their moments and step counts stay
+   * as they are, and nothing decays; the teacher's average goes on. Default: all take part.
+   */
+  owner?: string;
 }
 
 export interface StepResult {
@@ -48,6 +51,7 @@ export interface StepResult {
  * the flat buffers of an arena; clipping, zeroing the gradients and the teacher's average are part of the same pass.
  */
 export class Adam {
+  /** By clock, see `clockOf`. */
   private readonly steps = new Map<string, number>();
 
   constructor(
@@ -62,43 +66,42 @@ export class Adam {
         );
       }
     }
-    for (const group of known) this.steps.set(group, 0);
+    for (const range of arena.ranges) this.steps.set(clockOf(range), 0);
     arena.buffer('m');
     arena.buffer('v');
   }
 
-  /** How many steps each group has taken (for checkpoints; the moments are the arena's `m` and `v`). */
+  /** How many steps each group of each owner has taken (for checkpoints; the moments are the arena's `m` and `v`). */
   stepCounts(): Record<string, number> {
     return Object.fromEntries(this.steps);
   }
 
   /** Restores what `stepCounts` gave. */
   loadStepCounts(counts: Record<string, number>): void {
-    for (const group of this.steps.keys()) this.steps.set(group, counts[group] ?? 0);
+    for (const clock of this.steps.keys()) this.steps.set(clock, counts[clock] ?? 0);
   }
 
   /** One update from the gradients in the arena, which are zero afterwards. */
   step(options: StepOptions): StepResult {
     const { arena } = this;
-    const { gradScale = 1, clipNorm = 0, only } = options;
+    const { gradScale = 1, clipNorm = 0, owner } = options;
     const gradNorm = arena.gradNorm() * gradScale;
     if (!Number.isFinite(gradNorm)) {
       arena.zeroGrad();
       return { gradNorm, clipFactor: 1, applied: false };
     }
     const clipFactor = clipNorm > 0 ? Math.min(1, clipNorm / (gradNorm + 1e-6)) : 1;
-    for (const [group, count] of this.steps) {
-      if (!only || only.has(group)) this.steps.set(group, count + 1);
-    }
+    const present = arena.ranges.filter((range) => !owner || !range.owner || range.owner === owner);
+    for (const clock of new Set(present.map(clockOf))) this.steps.set(clock, this.steps.get(clock)! + 1);
     for (const range of arena.ranges) {
-      if (!only || only.has(range.group)) this.update(range, options, gradScale * clipFactor);
+      if (present.includes(range)) this.update(range, options, gradScale * clipFactor);
       else this.average(range, options.emaDecay);
     }
     arena.refresh();
     return { gradNorm, clipFactor, applied: true };
   }
 
-  /** The teacher's average alone, for a group that takes no step. */
+  /** The teacher's average alone, for parameters that take no step. */
   private average(range: Range, emaDecay: number | undefined): void {
     const { arena } = this;
     if (!range.averaged || emaDecay === undefined || emaDecay >= 1 || !arena.has('teacher')) return;
@@ -123,7 +126,7 @@ export class Adam {
         beta2,
         eps: own.eps ?? this.options.eps ?? 1e-8,
         weightDecay: range.decay ? (own.weightDecay ?? this.options.weightDecay ?? 0) : 0,
-        step: this.steps.get(range.group)!,
+        step: this.steps.get(clockOf(range))!,
         gradScale,
         zeroGrad: true,
         ...(averages && { teacher: cut('teacher'), emaDecay }),
@@ -131,3 +134,6 @@ export class Adam {
     });
   }
 }
+
+/** Parameters with the same count of steps: a group, of one owner if it has one. */
+const clockOf = ({ group, owner }: Range): string => (owner === null ? group : `${group} of ${owner}`);
