@@ -4,6 +4,7 @@ import { D2vError } from '../errors.js';
 import { expected, isOpen, leafKeys, objectShape, schemaAt } from './introspect.js';
 import { isPlain, type Layer } from './layer.js';
 import { valueAt } from './merge.js';
+import { dividedBetween } from './schema.js';
 import { nearest } from './suggest.js';
 
 /** Where settings of the reference's own config groups live here. */
@@ -51,9 +52,28 @@ function objectShapeAt(schema: z.ZodType, path: readonly string[]) {
 
 /** The message for an unknown key. */
 export function unknownKeyMessage(schema: z.ZodType, path: readonly string[]): string {
+  const section = schemaAt(schema, path.slice(0, -1));
+  const modalities = section && dividedBetween(section);
+  if (modalities) return `unknown key "${path.join('.')}" (${inDivided(section, modalities, path)})`;
   const near = suggestKey(schema, path);
   const remedy = near === undefined ? '"d2v config <modality>" lists all keys' : `did you mean "${near}"?`;
   return `unknown key "${path.join('.')}" (${remedy})`;
+}
+
+/** What an unknown key of a section with a part per modality was meant to be: a key of those parts, or another name. */
+function inDivided(section: z.ZodType, modalities: string[], path: readonly string[]): string {
+  const leaf = path.at(-1)!;
+  const owners = modalities.filter((name) => {
+    const part = schemaAt(section, [name]);
+    return part && Object.hasOwn(objectShape(part) ?? {}, leaf);
+  });
+  const keys = owners.map((name) => [...path.slice(0, -1), name, leaf].join('.'));
+  if (keys.length === 1) return `did you mean "${keys[0]}"?`;
+  if (keys.length > 1) return `each modality has its own: ${keys.join(', ')}`;
+  const near = nearest(leaf, Object.keys(objectShape(section) ?? {}));
+  return near === undefined
+    ? `this run has no modality "${leaf}", only ${modalities.join(', ')}`
+    : `did you mean "${[...path.slice(0, -1), near].join('.')}"?`;
 }
 
 /** @throws D2vError at the first key of the layer that the schema does not know */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { D2vError } from '../errors.js';
 import { fakeModality } from '../modality/fake.js';
 import { dataLayer } from './data-layer.js';
-import { portableConfig, readRunConfig, readRunModality, writeRunConfig } from './files.js';
+import { portableConfig, readRunConfig, readRunModalities, writeRunConfig } from './files.js';
 import { leafKeys } from './introspect.js';
 import { objectLayer, readYamlLayer, yamlLayer } from './layer.js';
 import { configToYaml } from './print.js';
@@ -305,7 +305,7 @@ describe('run folder', () => {
     await writeRunConfig(dir, modality, config);
     const stored = (await readYamlLayer(join(dir, 'config.yaml'))).value as { data: { path: string } };
     expect(stored.data.path).toBe('photos');
-    expect(await readRunModality(dir)).toBe('fake');
+    expect(await readRunModalities(dir)).toEqual(['fake']);
     const read = await readRunConfig(dir, modality);
     expect(join(process.cwd(), read.data.path!)).toBe(config.data.path);
     expect(portableConfig(config).data.path).toBe('photos');
@@ -313,7 +313,7 @@ describe('run folder', () => {
   });
 
   it('says what is no run folder', async () => {
-    await expect(readRunModality(join(dir, 'nothing'))).rejects.toThrow('is not a run folder');
+    await expect(readRunModalities(join(dir, 'nothing'))).rejects.toThrow('is not a run folder');
     await writeFile(join(dir, 'c.yaml'), 'a: [');
     await expect(readYamlLayer(join(dir, 'c.yaml'))).rejects.toThrow(/c\.yaml:1: /);
     await expect(readYamlLayer(dir)).rejects.toThrow('is a folder');

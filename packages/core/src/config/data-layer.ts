@@ -1,25 +1,67 @@
 import { stat } from 'node:fs/promises';
 import { D2vError } from '../errors.js';
 import type { Modality } from '../modality/contract.js';
-import { type Layer, objectLayer } from './layer.js';
+import { fromView } from './joint.js';
+import { type Layer, objectLayer, type Plain } from './layer.js';
+import { mergePlain } from './merge.js';
+import type { Modalities } from './resolve.js';
 import { didYouMean } from './suggest.js';
 
 /**
  * What `--data` means: the name of a built-in dataset of the modality, else a file or folder (`./digits` for a folder
- * with the name of a dataset).
- * @param flag where the value came from, for messages
- * @throws D2vError if it is neither
+ * with the name of a dataset). With several modalities, each value says whose data it is: `image=photos/`.
+ * @param values as often as the flag was given
+ * @param flag where the values came from, for messages
+ * @throws D2vError if one is neither, or it is not clear whose
  */
-export async function dataLayer(modality: Modality, value: string, flag: string): Promise<Layer> {
-  if (Object.hasOwn(modality.datasets, value)) {
-    return objectLayer({ data: { dataset: value, path: null } }, flag);
+export async function dataLayer(
+  modalities: Modalities,
+  values: string | readonly string[],
+  flag: string,
+): Promise<Layer> {
+  const several = [modalities].flat() as Modality[];
+  const owners = new Set<string>();
+  let settings: Plain = {};
+  for (const value of [values].flat()) {
+    const [modality, data] = await assigned(several, value, flag);
+    if (owners.has(modality.name))
+      throw new D2vError(`${flag} ${value}: the data of ${modality.name} is given twice`);
+    owners.add(modality.name);
+    const view = { data: await dataOf(modality, data, flag) };
+    settings = mergePlain(settings, several.length > 1 ? fromView(view, modality.name) : view);
   }
-  const there = await stat(value).catch(() => undefined);
-  if (!there) {
-    const names = Object.keys(modality.datasets);
-    throw new D2vError(
-      `${flag} ${value}: no such file or folder, and modality ${modality.name} has no dataset of that name${didYouMean(value, names)}`,
-    );
-  }
-  return objectLayer({ data: { dataset: null, path: value } }, flag);
+  return objectLayer(settings, flag);
 }
+
+/** Whose data it is, and which: `image=photos/`, or `photos/` alone where there is one modality. */
+async function assigned(
+  modalities: readonly Modality[],
+  value: string,
+  flag: string,
+): Promise<[modality: Modality, data: string]> {
+  const at = value.indexOf('=');
+  const named = modalities.find(({ name }) => name === value.slice(0, Math.max(0, at)));
+  const [only, ...others] = modalities;
+  if (named && !(others.length === 0 && (await exists(value)))) return [named, value.slice(at + 1)];
+  if (only && others.length === 0) return [only, value];
+  const names = modalities.map(({ name }) => name);
+  if (at > 0 && !(await exists(value))) {
+    const name = value.slice(0, at);
+    throw new D2vError(`${flag} ${value}: this run has no modality "${name}"${didYouMean(name, names)}`);
+  }
+  throw new D2vError(
+    `${flag} ${value}: whose data is it? Write ${names.map((name) => `${flag} ${name}=${value}`).join(' or ')}`,
+  );
+}
+
+async function dataOf(modality: Modality, value: string, flag: string): Promise<Plain> {
+  if (Object.hasOwn(modality.datasets, value)) return { dataset: value, path: null };
+  if (await exists(value)) return { dataset: null, path: value };
+  const names = Object.keys(modality.datasets);
+  throw new D2vError(
+    `${flag} ${value}: no such file or folder, and modality ${modality.name} has no dataset of that name${didYouMean(value, names)}`,
+  );
+}
+
+const exists = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined)) !== undefined;

@@ -3,49 +3,69 @@ import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
 import type { Modality } from '../modality/contract.js';
 import { writeFileAtomic } from '../training/atomic-file.js';
-import { type Layer, readYamlLayer } from './layer.js';
+import { type AnyConfig, isJoint } from './joint.js';
+import { type Layer, type Plain, readYamlLayer } from './layer.js';
 import { configToYaml } from './print.js';
-import { parseResolved } from './resolve.js';
-import { type RunConfig, runConfigSchema } from './schema.js';
+import { type Modalities, parseResolved } from './resolve.js';
+import { type DataConfig, type RunConfig, runConfigSchema } from './schema.js';
 
 /** Keys that hold paths. */
 const PATHS = ['path', 'valid_path', 'cache_dir'] as const;
 
 const CONFIG_FILE = 'config.yaml';
 
-function mapPaths(config: RunConfig, change: (path: string) => string | null): RunConfig {
-  const data = { ...config.data };
-  for (const key of PATHS) {
-    const value = data[key];
-    if (value !== null) data[key] = change(value);
-  }
-  return { ...config, data };
+/** Changes every `data` section of a config. */
+function mapData<C extends AnyConfig>(config: C, change: (data: DataConfig) => DataConfig): C {
+  if (!isJoint(config)) return { ...config, data: change(config.data) };
+  const data = Object.entries(config.data).map(([name, section]) => [name, change(section)] as const);
+  return { ...config, data: Object.fromEntries(data) };
+}
+
+function mapPaths<C extends AnyConfig>(config: C, change: (path: string) => string): C {
+  return mapData(config, (section) => {
+    const data = { ...section };
+    for (const key of PATHS) {
+      const value = data[key];
+      if (value !== null) data[key] = change(value);
+    }
+    return data;
+  });
 }
 
 /**
  * Writes `config.yaml` into a run folder, atomically. Paths are stored relative to the folder, so that a run can be
  * moved together with its data.
  */
-export async function writeRunConfig(runDir: string, modality: Modality, config: RunConfig): Promise<void> {
+export async function writeRunConfig(
+  runDir: string,
+  modalities: Modalities,
+  config: AnyConfig,
+): Promise<void> {
   const stored = mapPaths(
     config,
     (path) => relative(resolve(runDir), resolve(path)).replaceAll('\\', '/') || '.',
   );
-  const text = configToYaml(runConfigSchema(modality), stored);
+  const text = configToYaml(runConfigSchema(modalities), stored);
   await writeFileAtomic(join(runDir, CONFIG_FILE), text);
 }
 
-/** Name of the modality that a run folder was made with, to find its plugin. @throws D2vError if it has no config */
-export async function readRunModality(runDir: string): Promise<string> {
-  const layer = await readRunLayer(runDir);
-  const { modality } = layer.value;
-  if (typeof modality !== 'string') throw new D2vError(`${join(runDir, CONFIG_FILE)}: has no modality`);
-  return modality;
+/** Names of the modalities that a run folder was made with, to find their plugins. @throws D2vError if it has no config */
+export async function readRunModalities(runDir: string): Promise<string[]> {
+  const names = namedModalities((await readRunLayer(runDir)).value);
+  if (names.length === 0) throw new D2vError(`${join(runDir, CONFIG_FILE)}: has no modality`);
+  return names;
+}
+
+/** The modalities that settings are for, as far as they say so. */
+export function namedModalities({ modality, modalities }: Plain): string[] {
+  return [modalities ?? modality].flat().filter((name) => typeof name === 'string');
 }
 
 /** Reads the resolved config of a run folder; relative paths become paths from the current folder. */
-export async function readRunConfig(runDir: string, modality: Modality): Promise<RunConfig> {
-  const config = parseResolved(modality, await readRunLayer(runDir));
+export async function readRunConfig(runDir: string, modality: Modality): Promise<RunConfig>;
+export async function readRunConfig(runDir: string, modalities: Modalities): Promise<AnyConfig>;
+export async function readRunConfig(runDir: string, modalities: Modalities): Promise<AnyConfig> {
+  const config = parseResolved(modalities, await readRunLayer(runDir));
   return mapPaths(config, (path) => (isAbsolute(path) ? path : relative('', resolve(runDir, path)) || '.'));
 }
 
@@ -65,9 +85,8 @@ async function readRunLayer(runDir: string): Promise<Layer> {
  * The config as it travels inside a checkpoint: plain JSON data without folders of the machine it was made on
  * (paths are cut to their last part).
  */
-export function portableConfig(config: RunConfig): RunConfig {
-  const plain = JSON.parse(JSON.stringify(config)) as RunConfig;
+export function portableConfig<C extends AnyConfig>(config: C): C {
+  const plain = JSON.parse(JSON.stringify(config)) as C;
   const cut = mapPaths(plain, (path) => basename(resolve(path)));
-  cut.data.cache_dir = null;
-  return cut;
+  return mapData(cut, (data) => ({ ...data, cache_dir: null }));
 }

@@ -1,17 +1,37 @@
 export { z } from 'zod';
 export { dataLayer } from './data-layer.js';
-export { portableConfig, readRunConfig, readRunModality, writeRunConfig } from './files.js';
+export {
+  namedModalities,
+  portableConfig,
+  readRunConfig,
+  readRunModalities,
+  writeRunConfig,
+} from './files.js';
+export {
+  type AnyConfig,
+  checkNames,
+  dataKey,
+  isJoint,
+  type JointConfig,
+  modalitiesOf,
+  viewOf,
+} from './joint.js';
+export { jointPresets } from './joint-presets.js';
 export { type Layer, objectLayer, type Plain, readYamlLayer, yamlLayer } from './layer.js';
+export { presetOf } from './preset-layers.js';
 export { configToYaml, type PrintOptions } from './print.js';
 export {
+  type Changes,
   inputLayer,
+  type JointResolveOptions,
+  type Modalities,
   overrideConfig,
   parseResolved,
-  presetOf,
   type ResolveOptions,
   resolveConfig,
 } from './resolve.js';
 export { resumeConfig } from './resume.js';
+export { type DataConfig, type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
 export {
   checkpointSchema,
   commonSchema,
@@ -20,10 +40,7 @@ export {
   lrSchedulerSchema,
   optimizationSchema,
   optimizerSchema,
-  type RunConfig,
-  type RunConfigInput,
-  runConfigSchema,
   stopSchema,
-} from './schema.js';
+} from './sections.js';
 export type { Assignment } from './set.js';
 export { didYouMean, nearest } from './suggest.js';

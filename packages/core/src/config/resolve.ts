@@ -2,109 +2,147 @@
 import { D2vError } from '../errors.js';
 import type { DeepPartial, Modality } from '../modality/contract.js';
 import { checkKeys, issueMessage } from './check.js';
+import {
+  type AnyConfig,
+  type CommonConfig,
+  checkNames,
+  dataKey,
+  fromView,
+  plainView,
+  viewOf,
+} from './joint.js';
 import { type Layer, objectLayer, type Plain } from './layer.js';
 import { mergePlain, valueAt } from './merge.js';
+import { presetLayers, presetName } from './preset-layers.js';
 import { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
 import { type Assignment, setLayer } from './set.js';
-import { didYouMean } from './suggest.js';
 
-export interface ResolveOptions {
-  modality: Modality;
-  /** Name of one of the modality's presets; default: the `preset` key of the topmost layer, else its default. */
-  preset?: string | null;
-  /** Settings from low to high: config files, then programmatic ones. */
+/** A modality, or several for a run of them all. */
+export type Modalities = Modality | readonly Modality[];
+
+/** Settings that lie over others. */
+export interface Changes {
+  /** From low to high: config files, then programmatic ones. */
   layers?: readonly Layer[];
   /** `key=value` texts, or values of flags in that form, above all layers. */
   set?: readonly (string | Assignment)[];
+}
+
+export interface ResolveOptions extends Changes {
+  modality: Modality;
+  /** Name of one of the modality's presets; default: the `preset` key of the topmost layer, else its default. */
+  preset?: string | null;
+}
+
+export interface JointResolveOptions extends Omit<ResolveOptions, 'modality'> {
+  /** Several, for one model of them all; one is as `modality`. */
+  modalities: readonly Modality[];
 }
 
 /** Settings given in TypeScript, as a layer. */
 export function inputLayer(config: DeepInput, origin = 'options'): Layer {
   return objectLayer(config as Plain, origin);
 }
-type DeepInput = { [K in keyof RunConfigInput]?: unknown };
-
-/** The preset of that name. @throws D2vError naming the nearest one */
-export function presetOf(modality: Modality, name: string) {
-  const names = Object.keys(modality.presets);
-  const preset = Object.hasOwn(modality.presets, name) ? modality.presets[name] : undefined;
-  if (!preset) {
-    throw new D2vError(`modality ${modality.name} has no preset "${name}"${didYouMean(name, names, 20)}`);
-  }
-  return preset;
-}
+type DeepInput = { [K in keyof RunConfigInput | keyof AnyConfig]?: unknown };
 
 /**
  * The full, checked config: schema defaults, below what the modality suggests, the preset, the layers and `set`.
  * Values that follow others if not given (schedule lengths, seeds) are filled in.
  * @throws D2vError naming key, origin (file and line, or flag) and remedy
  */
-export function resolveConfig(options: ResolveOptions): RunConfig {
-  const { modality } = options;
-  const schema = runConfigSchema(modality);
-  const own: Layer[] = [
-    ...(options.layers ?? []),
-    ...(options.set ?? []).map((text) => setLayer(schema, text)),
-  ];
-  for (const layer of own) {
-    const named = layer.value.modality;
-    if (named !== undefined && named !== modality.name) {
-      const shown = typeof named === 'string' ? `"${named}"` : JSON.stringify(named);
-      throw new D2vError(
-        `${layer.where(['modality'])}: the config is for modality ${shown}, not "${modality.name}"`,
-      );
-    }
-    checkKeys(schema, layer);
-  }
-  const wanted = options.preset ?? own.findLast((layer) => layer.value.preset != null)?.value.preset;
-  if (wanted != null && typeof wanted !== 'string') throw new D2vError('preset must be the name of a preset');
-  const name = wanted ?? modality.defaultPreset ?? Object.keys(modality.presets)[0]!;
-  const preset = objectLayer(
-    presetOf(modality, name).config as Plain,
-    `preset "${name}" of modality ${modality.name}`,
-  );
-  checkKeys(schema, preset);
-  const top = objectLayer({ modality: modality.name, preset: name }, 'options');
-  const given = [preset, ...own, top];
-  if (!modality.suggest) return parseLayers(modality, given);
-  // The modality sees settings of the right types only.
-  parseLayers(modality, given);
-  const base = suggestedLayer(modality, [preset, ...own]);
-  checkKeys(schema, base);
-  return parseLayers(modality, [base, ...given]);
+export function resolveConfig(options: ResolveOptions): RunConfig;
+export function resolveConfig(options: ResolveOptions | JointResolveOptions): AnyConfig;
+export function resolveConfig(options: ResolveOptions | JointResolveOptions): AnyConfig {
+  const modalities = 'modalities' in options ? options.modalities : [options.modality];
+  const header = headerOf(modalities);
+  const schema = runConfigSchema(modalities);
+  const own = layersOf(modalities, options).map((layer) => headless(layer, modalities));
+  for (const layer of own) checkKeys(schema, layer);
+  const name = presetName(options.preset, own, modalities);
+  const presets = presetLayers(modalities, name);
+  for (const layer of presets) checkKeys(schema, layer);
+  const given = [...presets, ...own, objectLayer({ ...header, preset: name }, 'options')];
+  if (!modalities.some(({ suggest }) => suggest)) return parseLayers(modalities, given);
+  // Modalities see settings of the right types only.
+  parseLayers(modalities, given);
+  const base = suggestedLayers(modalities, [...presets, ...own]);
+  for (const layer of base) checkKeys(schema, layer);
+  return parseLayers(modalities, [...base, ...given]);
 }
 
 /**
  * A resolved config with some settings laid over it, e.g. those of an evaluation.
  * @throws D2vError naming key and origin
  */
-export function overrideConfig(
-  modality: Modality,
-  config: RunConfig,
-  changes: { layers?: readonly Layer[]; set?: readonly (string | Assignment)[] },
-): RunConfig {
-  const schema = runConfigSchema(modality);
-  const own = [...(changes.layers ?? []), ...(changes.set ?? []).map((text) => setLayer(schema, text))];
+export function overrideConfig(modality: Modality, config: RunConfig, changes: Changes): RunConfig;
+export function overrideConfig(modalities: Modalities, config: AnyConfig, changes: Changes): AnyConfig;
+export function overrideConfig(modalities: Modalities, config: AnyConfig, changes: Changes): AnyConfig {
+  const schema = runConfigSchema(modalities);
+  const own = layersOf(modalities, changes);
   for (const layer of own) checkKeys(schema, layer);
-  return parseLayers(modality, [objectLayer(config as Plain, 'the stored config'), ...own]);
-}
-
-/** What the modality makes of the settings so far; below all of them. */
-function suggestedLayer(modality: Modality, layers: readonly Layer[]): Layer {
-  const settings = layers.reduce<Plain>((under, layer) => mergePlain(under, layer.value), {});
-  const suggested = modality.suggest?.(settings as DeepPartial<RunConfigInput>) ?? {};
-  return objectLayer(suggested as Plain, `what modality ${modality.name} suggests`);
+  return parseLayers(modalities, [objectLayer(config as unknown as Plain, 'the stored config'), ...own]);
 }
 
 /** Reads back a config that was resolved before (a run folder, a checkpoint): all keys are there, no preset below. */
-export function parseResolved(modality: Modality, layer: Layer): RunConfig {
-  checkKeys(runConfigSchema(modality), layer);
-  return parseLayers(modality, [layer]);
+export function parseResolved(modality: Modality, layer: Layer): RunConfig;
+export function parseResolved(modalities: Modalities, layer: Layer): AnyConfig;
+export function parseResolved(modalities: Modalities, layer: Layer): AnyConfig {
+  checkKeys(runConfigSchema(modalities), layer);
+  return parseLayers(modalities, [layer]);
 }
 
-function parseLayers(modality: Modality, layers: readonly Layer[]): RunConfig {
-  const schema = runConfigSchema(modality);
-  const input = layers.reduce<Plain>((under, layer) => mergePlain(under, layer.value), {});
+function layersOf(modalities: Modalities, { layers = [], set = [] }: Changes): Layer[] {
+  const schema = runConfigSchema(modalities);
+  return [...layers, ...set.map((text) => setLayer(schema, text))];
+}
+
+/** The key that says which modalities a config is for. */
+function headerOf(modalities: readonly Modality[]): Plain {
+  const names = modalities.map(({ name }) => name);
+  checkNames(names, 'the list of modalities');
+  return names.length > 1 ? { modalities: names } : { modality: names[0] };
+}
+
+/**
+ * A layer without the keys that name its modalities, once they are seen to be those of the run (in any order).
+ * @throws D2vError if they are others
+ */
+function headless(layer: Layer, modalities: readonly Modality[]): Layer {
+  const { modality, modalities: several, ...value } = layer.value;
+  const names = modalities.map(({ name }) => name);
+  for (const [key, named] of Object.entries({ modality, modalities: several })) {
+    if (named === undefined) continue;
+    const list = [named].flat() as unknown[];
+    if (list.length === names.length && names.every((name) => list.includes(name))) continue;
+    const shown = (some: unknown[]) => some.map((name) => JSON.stringify(name)).join(', ');
+    const what = list.length > 1 ? 'modalities' : 'modality';
+    throw new D2vError(
+      `${layer.where([key])}: the config is for ${what} ${shown(list)}, not ${shown(names)}`,
+    );
+  }
+  return { value, where: layer.where };
+}
+
+/** What the modalities make of the settings so far; below all of them. */
+function suggestedLayers(modalities: readonly Modality[], layers: readonly Layer[]): Layer[] {
+  const settings = merged(layers);
+  const joint = modalities.length > 1;
+  // The first named lies on top: it decides where several suggest what they share.
+  return modalities.toReversed().map(({ name, suggest }) => {
+    const seen = joint ? plainView(settings, name) : settings;
+    const suggested = (suggest?.(seen as DeepPartial<RunConfigInput>) ?? {}) as Plain;
+    return objectLayer(joint ? fromView(suggested, name) : suggested, `what modality ${name} suggests`);
+  });
+}
+
+const merged = (layers: readonly Layer[]): Plain =>
+  layers.reduce<Plain>((under, layer) => mergePlain(under, layer.value), {});
+
+function parseLayers(modality: Modality, layers: readonly Layer[]): RunConfig;
+function parseLayers(modalities: Modalities, layers: readonly Layer[]): AnyConfig;
+function parseLayers(modalities: Modalities, layers: readonly Layer[]): AnyConfig {
+  const schema = runConfigSchema(modalities);
+  const input = merged(layers);
   const result = schema.safeParse(input);
   if (!result.success) {
     const issue = result.error.issues[0]!;
@@ -112,22 +150,29 @@ function parseLayers(modality: Modality, layers: readonly Layer[]): RunConfig {
     const where = origin ? `${origin.where(issue.path)}: ` : '';
     throw new D2vError(`${where}${issueMessage(schema, issue, input)}`);
   }
-  return complete(result.data, input, modality);
+  for (const modality of [modalities].flat() as Modality[]) checkData(result.data, modality);
+  complete(result.data, input);
+  return result.data;
+}
+
+function checkData(config: AnyConfig, { name, sizeUnit }: Modality): void {
+  const { batch_size, batch_length } = viewOf(config, name).data;
+  const [size, length] = ['batch_size', 'batch_length'].map((key) => dataKey(config, name, key));
+  if (batch_length !== null && sizeUnit === undefined) {
+    throw new D2vError(
+      `${length}: samples of modality ${name} have no lengths: leave it null and set ${size}`,
+    );
+  }
+  if (batch_size === null && batch_length === null)
+    throw new D2vError(`${size} and ${length} are both null: set one of them`);
 }
 
 /** Fills what follows from other keys when it was not given, and checks what spans sections. */
-function complete(config: RunConfig, input: Plain, modality: Modality): RunConfig {
-  const { model, optimization, common, stop, data } = config;
+function complete(config: CommonConfig, input: Plain): void {
+  const { model, optimization, common, stop } = config;
   model.max_update ??= optimization.max_update;
   model.ema_anneal_end_step ??= optimization.max_update;
   if (valueAt(input, ['model', 'seed']) == null) model.seed = common.seed;
-  if (data.batch_length !== null && modality.sizeUnit === undefined) {
-    throw new D2vError(
-      `data.batch_length: samples of modality ${modality.name} have no lengths: leave it null and set data.batch_size`,
-    );
-  }
-  if (data.batch_size === null && data.batch_length === null)
-    throw new D2vError('data.batch_size and data.batch_length are both null: set one of them');
   if (optimization.max_update === null) {
     if (stop.max_seconds === null && stop.loss_threshold === null && stop.plateau_patience === null) {
       throw new D2vError(
@@ -135,5 +180,4 @@ function complete(config: RunConfig, input: Plain, modality: Modality): RunConfi
       );
     }
   }
-  return config;
 }

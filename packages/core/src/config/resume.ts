@@ -1,31 +1,28 @@
 import { D2vError } from '../errors.js';
 import type { Modality } from '../modality/contract.js';
 import { leafKeys } from './introspect.js';
-import type { Layer } from './layer.js';
+import type { AnyConfig } from './joint.js';
 import { valueAt } from './merge.js';
-import { overrideConfig } from './resolve.js';
+import { type Changes, type Modalities, overrideConfig } from './resolve.js';
 import { type RunConfig, runConfigSchema } from './schema.js';
-import type { Assignment } from './set.js';
 
 /** What a run may change when it goes on: when it ends, how it is saved and observed, where it computes. */
 const FREE = [
   /^(stop|checkpoint|eval)\./,
   /^optimization\.max_update$/,
   /^common\.(device|threads|log_interval|tensorboard)$/,
-  /^data\.(path|valid_path|num_workers|prefetch|worker_timeout_seconds|max_bad_share|cache_dir|offline)$/,
+  /^data\.([a-z0-9-]+\.)?(path|valid_path|num_workers|prefetch|worker_timeout_seconds|max_bad_share|cache_dir|offline)$/,
 ];
 
 /**
  * The config of a run that goes on, with the user's new settings.
  * @throws D2vError if a setting would make it another run
  */
-export function resumeConfig(
-  modality: Modality,
-  stored: RunConfig,
-  changes: { layers?: readonly Layer[]; set?: readonly (string | Assignment)[] },
-): RunConfig {
-  const config = overrideConfig(modality, stored, changes);
-  for (const key of leafKeys(runConfigSchema(modality))) {
+export function resumeConfig(modality: Modality, stored: RunConfig, changes: Changes): RunConfig;
+export function resumeConfig(modalities: Modalities, stored: AnyConfig, changes: Changes): AnyConfig;
+export function resumeConfig(modalities: Modalities, stored: AnyConfig, changes: Changes): AnyConfig {
+  const config = overrideConfig(modalities, stored, changes);
+  for (const key of leafKeys(runConfigSchema(modalities))) {
     if (FREE.some((pattern) => pattern.test(key))) continue;
     const path = key.split('.');
     const [before, after] = [valueAt(stored, path), valueAt(config, path)].map((value) =>

@@ -5,11 +5,15 @@
  * imports one by itself: see `registry.ts` for how installed plugins are found.
  */
 import type { z } from 'zod';
-import type { RunConfig, RunConfigInput } from '../config/schema.js';
+import { sharedKey } from '../config/joint.js';
+import type { Plain } from '../config/layer.js';
+import type { DataConfig, RunConfigInput } from '../config/schema.js';
 import type { EncoderContext, ModalityEncoder } from '../data2vec/index.js';
 import { D2vError } from '../errors.js';
 import type { Philox } from '../random.js';
 import { checkCommands, type ModalityCommand } from './commands.js';
+
+export type { DataConfig } from '../config/schema.js';
 
 /** Version of this contract. A plugin states the one it was written for in `api` and in its package.json. */
 export const MODALITY_API = 1;
@@ -97,9 +101,6 @@ export interface DatasetInfo {
 
 export type DataSplit = 'train' | 'valid' | 'all';
 
-/** The `data` section: the keys every modality has. */
-export type DataConfig = RunConfig['data'];
-
 export interface OpenDataOptions {
   split: DataSplit;
   /** Where downloads and prepared data are kept; made on demand. */
@@ -158,7 +159,7 @@ export interface Modality<C = any, D = any> {
   defaultPreset?: string;
   /**
    * What a run of several modalities changes of this one's own part of the preset of the same name: keys of
-   * `model.modalities.<name>`, `data` and `eval.data`. All that modalities share comes from core's preset of that name.
+   * `model.modalities.<name>`, `data` and `eval`. What modalities share comes from core's joint preset of that name.
    */
   jointPresets?: Record<string, DeepPartial<RunConfigInput>>;
   supports: ModalitySupports;
@@ -224,6 +225,10 @@ export function defineModality<C, D>(modality: Modality<C, D>): Modality<C, D> {
   if (presets.length === 0) fail('presets must have at least one entry');
   if (modality.defaultPreset !== undefined && !presets.includes(modality.defaultPreset)) {
     fail(`defaultPreset "${modality.defaultPreset}" is not one of its presets (${presets.join(', ')})`);
+  }
+  for (const [preset, config] of Object.entries(modality.jointPresets ?? {})) {
+    const key = sharedKey(config as Plain, name);
+    if (key) fail(`jointPresets.${preset} sets ${key}, which is not this modality's alone`);
   }
   checkCommands(modality.commands ?? [], fail);
   return modality;

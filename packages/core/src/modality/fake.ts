@@ -1,7 +1,7 @@
 /** A modality that does nothing, for tests of config and registry. */
 import { z } from 'zod';
 import { modalityConfigShape } from '../data2vec/config.js';
-import { defineModality, MODALITY_API } from './contract.js';
+import { defineModality, MODALITY_API, type Modality } from './contract.js';
 
 const never = () => {
   throw new Error('not part of this test');
@@ -33,4 +33,26 @@ export const fakeModality = defineModality({
   openInputs: never,
   collate: never,
   datasets: { sines: { description: 'sine waves', license: 'CC0-1.0', size: '0' } },
+});
+
+/** Another one, for runs of both. */
+export const otherModality = defineModality({
+  ...(fakeModality as Modality),
+  name: 'other',
+  dataSchema: z.object({ width: z.number().default(3).describe('of what there is') }),
+  openData: never,
+  openInputs: never,
+  collate: never,
+  presets: {
+    tiny: {
+      description: 'one CPU',
+      config: {
+        model: { embed_dim: 32, modalities: { other: { mask_prob: 0.4, mask_length: 7 } } },
+        data: { batch_size: 6 },
+        eval: { pool: 'grid', interval_updates: 5 },
+      },
+    },
+  },
+  jointPresets: { base: { model: { modalities: { other: { mask_length: 9 } } } } },
+  datasets: {},
 });
