@@ -29,6 +29,15 @@ export const pluginOption = () =>
 export const presetOption = () =>
   new Option('-p, --preset <name>', 'starting point, e.g. tiny; see "d2v modalities <name>"');
 
+export const modalitiesOption = () =>
+  new Option('-m, --modalities <names>', 'several, for one model of them all, e.g. image,audio,text');
+
+export const dataOption = (meaning: string) =>
+  new Option(
+    '-d, --data <path|dataset>',
+    `${meaning}; of several modalities each its own: image=photos/ (repeatable)`,
+  ).argParser(collect);
+
 /** `--config` and `--set`. */
 export function addConfigOptions(command: Command): Command {
   return command

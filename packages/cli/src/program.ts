@@ -8,6 +8,8 @@ import { EXIT, reportFailure } from './failure.js';
 import {
   addConfigOptions,
   addFeatureOptions,
+  dataOption,
+  modalitiesOption,
   pluginOption,
   positiveNumber,
   presetOption,
@@ -208,9 +210,10 @@ function addConfig(program: Command): void {
     .command('config')
     .summary('print the resolved config, a comment per key')
     .description('Print the complete config that "d2v train" would use, as YAML with a comment per key.')
-    .argument('<modality>', 'installed modality')
+    .argument('[modality]', 'installed modality; may stand in the config instead')
+    .addOption(modalitiesOption())
     .addOption(presetOption())
-    .option('-d, --data <path|dataset>', 'as for train');
+    .addOption(dataOption('as for train'));
   addConfigOptions(command)
     .option('--no-comments', 'values only')
     .addOption(pluginOption())
@@ -219,9 +222,10 @@ function addConfig(program: Command): void {
       `
 Examples:
   $ d2v config image --preset base > my.yaml      a file to edit, for "d2v train --config my.yaml"
-  $ d2v config image --set model.depth=8 | less`,
+  $ d2v config image --set model.depth=8 | less
+  $ d2v config --modalities image,audio           sections of each, in one file`,
     )
-    .action(async (modality: string, options) => {
+    .action(async (modality: string | undefined, options) => {
       const { config } = await import('./commands/config.js');
       await config(modality, options);
     });

@@ -19,18 +19,43 @@ export async function findModality(name: string, options: PluginOptions): Promis
   return loadModality(name, lookup(options));
 }
 
-/** The modality that a run, a config file or the only plugin named stands for. */
-export async function modalityOf(files: readonly string[], options: PluginOptions): Promise<Modality> {
-  const { loadPlugin, readYamlLayer } = await import('@d2v/core');
-  for (const file of [...files].reverse()) {
-    const { modality } = (await readYamlLayer(file)).value;
-    if (typeof modality === 'string') return findModality(modality, options);
+/** How a command names the modalities of a run. */
+export interface ModalityOptions extends PluginOptions {
+  /** `--modalities image,audio` */
+  modalities?: string;
+  config?: string[];
+}
+
+/**
+ * The modalities of a new run: one by its name, several by `--modalities`, else those of the topmost config file that
+ * says so, else that of the only plugin named.
+ */
+export async function chooseModalities(
+  name: string | undefined,
+  options: ModalityOptions,
+): Promise<Modality[]> {
+  const { checkNames, loadPlugin, namedModalities, readYamlLayer } = await import('@d2v/core');
+  if (options.modalities !== undefined) {
+    if (name !== undefined) throw new CliError(`name the modalities once: "${name}", or --modalities`);
+    const names = options.modalities.split(',').map((part) => part.trim());
+    checkNames(names, '--modalities');
+    return findModalities(names, options);
+  }
+  if (name !== undefined) return findModalities([name], options);
+  for (const file of [...(options.config ?? [])].reverse()) {
+    const names = namedModalities((await readYamlLayer(file)).value);
+    if (names.length > 0) return findModalities(names, options);
   }
   const [plugin, ...others] = options.plugin ?? [];
-  if (plugin !== undefined && others.length === 0) return loadPlugin(plugin, lookup(options));
+  if (plugin !== undefined && others.length === 0) return [await loadPlugin(plugin, lookup(options))];
   throw new CliError(
-    'which modality? Name one ("d2v modalities" lists them), or a --config that says "modality: ..."',
+    'which modality? Name one ("d2v modalities" lists them), several with --modalities, or a --config that says "modality: ..."',
   );
+}
+
+/** Loads the plugins for some modalities. */
+export function findModalities(names: readonly string[], options: PluginOptions): Promise<Modality[]> {
+  return Promise.all(names.map((name) => findModality(name, options)));
 }
 
 /** Flags that stand for one key of the config, as assignments; those that were not given are left out. */

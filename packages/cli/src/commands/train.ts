@@ -5,7 +5,7 @@ import pc from 'picocolors';
 import { CliError } from '../failure.js';
 import { duration } from '../format.js';
 import { ProgressView } from '../progress.js';
-import { assignments, findModality, modalityOf, type PluginOptions } from './shared.js';
+import { assignments, chooseModalities, findModalities, type PluginOptions } from './shared.js';
 
 interface TrainCommandOptions extends PluginOptions {
   preset?: string;
@@ -63,12 +63,13 @@ export async function train(name: string | undefined, options: TrainCommandOptio
 }
 
 async function chooseModality(name: string | undefined, options: TrainCommandOptions): Promise<Modality> {
-  if (name !== undefined) return findModality(name, options);
-  if (options.resume) {
-    const { readRunModality } = await import('@d2v/core');
-    return findModality(await readRunModality(options.run!), options);
-  }
-  return modalityOf(options.config ?? [], options);
+  const { readRunModalities } = await import('@d2v/core');
+  const [modality, ...others] =
+    name === undefined && options.resume
+      ? await findModalities(await readRunModalities(options.run!), options)
+      : await chooseModalities(name, options);
+  if (others.length > 0) throw new CliError('runs of several modalities are not there yet');
+  return modality!;
 }
 
 /** Flags with a key of their own, in the order of the help. */
