@@ -6,28 +6,8 @@
  * place. Small operands stay in the cache and exceed it.
  */
 import * as k from '../src/index.js';
-
-type Row = { name: string; flops?: number; bytes?: number; run: () => unknown };
-
-/** Seconds of one call: the median of several, each long enough to be measured. */
-function time(run: () => unknown): number {
-  const measure = (calls: number): number => {
-    const start = process.hrtime.bigint();
-    for (let i = 0; i < calls; i++) k.scope(() => void run());
-    return Number(process.hrtime.bigint() - start) / 1e9;
-  };
-  measure(2);
-  const calls = Math.max(1, Math.ceil(0.02 / Math.max(1e-6, measure(1))));
-  const samples = Array.from({ length: 7 }, () => measure(calls) / calls).sort((a, b) => a - b);
-  return samples[3]!;
-}
-
-const KEY = { seed: 1, update: 2, stream: 3 };
-function random(...shape: number[]): k.RawTensor {
-  const t = k.empty(shape);
-  k.normal_(t, 0, 1, KEY);
-  return t;
-}
+import { convGroups } from './conv.js';
+import { KEY, type Row, random, time } from './harness.js';
 
 function gemmRows(name: string, n: number, inner: number, m: number): Row[] {
   const [x, w, b, dy, dw, db] = [
@@ -62,27 +42,6 @@ function attentionRows(name: string, b: number, t: number, heads: number, d: num
       flops: 2.5 * flops,
       run: () => k.attentionBackward(dout, out, lse, qkv, null, { heads }),
     },
-  ];
-}
-
-function convRows(name: string, input: [number, number, number, number], groups: number): Row[] {
-  const [b, h, w, c] = input;
-  const options: k.ConvOptions = {
-    padding: [
-      [1, 1],
-      [1, 1],
-    ],
-    groups,
-  };
-  const x = random(...input);
-  const dy = random(...input);
-  const weight = random(c, c / groups, 3, 3);
-  const dw = k.zeros([c, c / groups, 3, 3]);
-  const flops = (2 * b * h * w * c * c * 9) / groups;
-  return [
-    { name: `conv ${name}`, flops, run: () => k.conv(x, weight, null, options) },
-    { name: `convGradInput ${name}`, flops, run: () => k.convGradInput(dy, weight, input, options) },
-    { name: `convGradWeight ${name}`, flops, run: () => k.convGradWeight_(dw, dy, x, null, options) },
   ];
 }
 
@@ -173,8 +132,7 @@ function main(filter: string | undefined): void {
     () => gemmRows('640 x 768 x 3072', 640, 768, 3072),
     () => attentionRows('128 x 14, 3 heads of 64', 128, 14, 3, 192),
     () => attentionRows('2 x 197, 12 heads of 64', 2, 197, 12, 768),
-    () => convRows('128 x 8 x 8 x 192, 16 groups', [128, 8, 8, 192], 16),
-    () => convRows('16 x 14 x 14 x 768, 16 groups', [16, 14, 14, 768], 16),
+    ...convGroups,
     bandwidthRows,
   ];
   for (const group of groups) {

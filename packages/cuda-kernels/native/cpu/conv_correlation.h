@@ -38,6 +38,8 @@ struct TapWeights {
 /// The variant of conv_lanes.h, where it applies: false otherwise, and nothing has been done.
 bool correlateLanes(Allocator& memory, const Correlation& c, const TapWeights& weights);
 bool gradWeightLanes(Allocator& memory, const ConvShape& s, const float* dy, const float* x, float* dw, float* db);
+/// The same of conv_windows.cc.
+bool gradWeightWindows(Allocator& memory, const ConvShape& s, const float* dy, const float* x, float* dw, float* db);
 
 }  // namespace D2V_ISA
 }  // namespace d2v

@@ -71,13 +71,22 @@ void correlateSets(Allocator& memory, const Correlation& c, const TapWeights& we
   });
 }
 
+constexpr int64_t kPixels = 128;  // of a pass over the sums: their operands stay in the first-level cache
+
 /// Work of the weight gradient: a task takes a run of images through all sets, so that an image's cache lines, which
 /// hold channels of several sets, are fetched once. It keeps sums of its own, combined in order afterwards.
 struct WeightTasks {
   int64_t together, images, parts;
+  int64_t lines, length;  // of a pass: several whole images, or lines of one, or a part of a line
   explicit WeightTasks(const ConvShape& s) {
     const int64_t pixels = s.outH * s.outW;
-    together = std::clamp<int64_t>(128 / pixels, 1, s.batch);  // one fetch and store of the sums per so many images
+    const auto cut = [](int64_t n, int64_t most) {  // nearly equal pieces
+      const int64_t pieces = (n + most - 1) / most;
+      return (n + pieces - 1) / pieces;
+    };
+    length = cut(s.outW, kPixels);
+    lines = cut(s.outH, std::max<int64_t>(1, kPixels / s.outW));
+    together = std::clamp<int64_t>(kPixels / pixels, 1, s.batch);
     images = roundUp(std::max(together, (s.batch + 15) / 16), together);
     parts = (s.batch + images - 1) / images;
   }
@@ -89,6 +98,7 @@ void weightSets(Allocator& memory, const ConvShape& s, const float* dy, const fl
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, sets = s.groups / P, taps = s.kH * s.kW;
   const int64_t slabH = (s.outH - 1) * s.strideH + s.kH, slabW = (s.outW - 1) * s.strideW + s.kW;
   const int64_t pixels = s.outH * s.outW, slabSize = slabH * slabW * cin * P, line = slabW * cin * P;
+  const int64_t step = s.strideW * cin * P;
   // Sums of a set: a row per (tap, source channel), one for the bias, spare ones for the filling of the last tile.
   const int64_t rows = taps * cin, setSize = (rows + kLaneRows) * kLaneWidth;
   const int64_t slice = roundUp(tasks.together * (slabSize + pixels * kLaneWidth), 1024) + 16;
@@ -100,6 +110,19 @@ void weightSets(Allocator& memory, const ConvShape& s, const float* dy, const fl
     const int64_t tap = r / cin;
     offsets[r] = tap / s.kW * line + (tap % s.kW * cin + r % cin) * P;
   }
+  const auto addPass = [&](const float* windows, const float* grad, int64_t images, int64_t lines, int64_t length,
+                           float* sums) {
+    for (int64_t r0 = 0; r0 < rows; r0 += kLaneRows) {
+      const float* from[kLaneRows];
+      float* out[kLaneRows];
+      for (int64_t e = 0; e < kLaneRows; ++e) {
+        const int64_t r = std::min(r0 + e, rows - 1);
+        from[e] = windows + offsets[r];
+        out[e] = sums + (r0 + e < rows ? r : rows + e) * kLaneWidth;
+      }
+      laneWeightTile<P>(from, grad, images, slabSize, lines, s.strideH * line, length, step, out);
+    }
+  };
   parallelChunks(s.batch, tasks.images, [&](int64_t part, int64_t begin, int64_t end) {
     float* slab = scratch.floats() + threadIndex() * slice;
     float* grad = slab + tasks.together * slabSize;
@@ -114,15 +137,12 @@ void weightSets(Allocator& memory, const ConvShape& s, const float* dy, const fl
           const Image out{dy + (b0 + b) * pixels * s.cout + set * P * cout, s.outH, s.outW, s.cout};
           fillLaneSlab<P>(out, 0, 0, s.outH, s.outW, cout, grad + b * pixels * kLaneWidth);
         }
-        for (int64_t r0 = 0; r0 < rows; r0 += kLaneRows) {
-          const float* from[kLaneRows];
-          float* out[kLaneRows];
-          for (int64_t e = 0; e < kLaneRows; ++e) {
-            const int64_t r = std::min(r0 + e, rows - 1);
-            from[e] = slab + offsets[r];
-            out[e] = sums + (r0 + e < rows ? r : rows + e) * kLaneWidth;
+        for (int64_t y = 0; y < s.outH; y += tasks.lines) {
+          for (int64_t c = 0; c < s.outW; c += tasks.length) {
+            const int64_t lines = std::min(tasks.lines, s.outH - y), length = std::min(tasks.length, s.outW - c);
+            addPass(slab + y * s.strideH * line + c * step, grad + (y * s.outW + c) * kLaneWidth, images, lines, length,
+                    sums);
           }
-          laneWeightTile<P>(from, grad, images, slabSize, s.outH, s.strideH * line, s.outW, s.strideW * cin * P, out);
         }
         if (!db) continue;
         Vf sum[kLaneVectors];

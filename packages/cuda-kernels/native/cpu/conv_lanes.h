@@ -7,7 +7,7 @@
 //
 // and one broadcast of the P neighbouring values of a source channel multiplies every lane with its own group's value:
 // one load, three multiply-adds, no lane lost. P = 2 with AVX2, 4 with AVX-512 (12 channels); P = 1 covers groups that
-// fill three vectors by themselves. A register tile is four pixels x three vectors.
+// fill three vectors by themselves. A register tile is kLaneRows pixels x three vectors.
 #pragma once
 
 #include "conv_slab.h"
@@ -16,7 +16,11 @@
 namespace d2v {
 namespace D2V_ISA {
 
+#if defined(__AVX512F__)
+constexpr int kLaneRows = 8;
+#else
 constexpr int kLaneRows = 4;
+#endif
 constexpr int kLaneVectors = 3;
 constexpr int kLaneWidth = kLaneVectors * kLanes;
 
@@ -83,23 +87,38 @@ D2V_INLINE void vstoreGroups(float* out, int64_t step, Vf v) {
 template <int P>
 D2V_INLINE void interleave(float* dst, const float* src, int64_t channels) {
   int64_t c = 0;
+#if defined(__AVX512F__)
+  if (P == 2) {
+    const __m512i pairs = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    for (; c + 8 <= channels; c += 8) {
+      const __m512 a = _mm512_castps256_ps512(_mm256_loadu_ps(src + c));
+      const __m512 b = _mm512_castps256_ps512(_mm256_loadu_ps(src + channels + c));
+      _mm512_storeu_ps(dst + 2 * c, _mm512_permutex2var_ps(a, pairs, b));
+    }
+  }
+  if (P == 4) {
+    const __m512i square = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    for (; c + 4 <= channels; c += 4) {
+      __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(src + c));
+      v = _mm512_insertf32x4(v, _mm_loadu_ps(src + channels + c), 1);
+      v = _mm512_insertf32x4(v, _mm_loadu_ps(src + 2 * channels + c), 2);
+      v = _mm512_insertf32x4(v, _mm_loadu_ps(src + 3 * channels + c), 3);
+      _mm512_storeu_ps(dst + 4 * c, _mm512_permutexvar_ps(square, v));
+    }
+  }
+#endif
 #if defined(__AVX2__)
   if (P == 2) {
+    for (; c + 8 <= channels; c += 8) {
+      const __m256 a = _mm256_loadu_ps(src + c), b = _mm256_loadu_ps(src + channels + c);
+      const __m256 lo = _mm256_unpacklo_ps(a, b), hi = _mm256_unpackhi_ps(a, b);
+      _mm256_storeu_ps(dst + 2 * c, _mm256_permute2f128_ps(lo, hi, 0x20));
+      _mm256_storeu_ps(dst + 2 * c + 8, _mm256_permute2f128_ps(lo, hi, 0x31));
+    }
     for (; c + 4 <= channels; c += 4) {
       const __m128 a = _mm_loadu_ps(src + c), b = _mm_loadu_ps(src + channels + c);
       _mm_storeu_ps(dst + 2 * c, _mm_unpacklo_ps(a, b));
       _mm_storeu_ps(dst + 2 * c + 4, _mm_unpackhi_ps(a, b));
-    }
-  }
-  if (P == 4) {
-    for (; c + 4 <= channels; c += 4) {
-      __m128 a = _mm_loadu_ps(src + c), b = _mm_loadu_ps(src + channels + c);
-      __m128 d = _mm_loadu_ps(src + 2 * channels + c), e = _mm_loadu_ps(src + 3 * channels + c);
-      _MM_TRANSPOSE4_PS(a, b, d, e);
-      _mm_storeu_ps(dst + 4 * c, a);
-      _mm_storeu_ps(dst + 4 * c + 4, b);
-      _mm_storeu_ps(dst + 4 * c + 8, d);
-      _mm_storeu_ps(dst + 4 * c + 12, e);
     }
   }
 #endif
@@ -128,32 +147,36 @@ void fillLaneSlab(const Image& image, int64_t top, int64_t left, int64_t height,
     }
     const float* src = image.data + (source * image.w + left + first) * image.ld;
     for (int64_t i = 0; i < first * pixel; ++i) row[i] = 0.0f;
-    for (int64_t x = first; x < end; ++x, src += image.ld) interleave<P>(row + x * pixel, src, channels);
+    for (int64_t x = first; x < end; ++x, src += image.ld) {
+      // The next set of groups lies beside this one, in lines that no hardware foresees.
+      for (int64_t i = 0; i < pixel; i += 64 / sizeof(float)) __builtin_prefetch(src + pixel + i);
+      interleave<P>(row + x * pixel, src, channels);
+    }
     for (int64_t i = end * pixel; i < width * pixel; ++i) row[i] = 0.0f;
   }
 }
 
-/// Four pixels: out[i] (first group; the others follow at distance `step`) = start + sum_k a_i[k, p] * weights[k].
+/// kLaneRows pixels: out[i] (first group; the others follow at distance `step`) = start + sum_k a_i[k, p] * weights[k].
 /// Stretches count values of k, not floats. `start`: three vectors or null.
 template <int P>
 void laneTile(const float* const* rows, const Stretches& s, const float* weights, const float* start,
               float* const* out, int64_t step) {
   Vf acc[kLaneRows][kLaneVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kLaneRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kLaneVectors; ++j) acc[i][j] = start ? vload(start + j * kLanes) : vzero();
   }
   for (int64_t r = 0; r < s.count; ++r) {
     const float* a[kLaneRows];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < kLaneRows; ++i) a[i] = rows[i] + s.offset[r];
 #pragma GCC unroll 4
     for (int64_t k = 0; k < s.len; ++k, weights += kLaneWidth) {
       Vf w[kLaneVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kLaneVectors; ++j) w[j] = vload(weights + j * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int i = 0; i < kLaneRows; ++i) {
         const Vf v = vrepeat<P>(a[i] + k * P);
 #pragma GCC unroll 4
@@ -161,20 +184,20 @@ void laneTile(const float* const* rows, const Stretches& s, const float* weights
       }
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kLaneRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kLaneVectors; ++j) vstoreGroups<P>(out[i] + j * (kLanes / P), step, acc[i][j]);
   }
 }
 
-/// Gradient of four rows (tap, source channel) of weights: acc[i] += sum over pixels of a_i[pixel, p] * dy[pixel].
+/// Gradient of kLaneRows rows (tap, source channel) of weights: acc[i] += sum over pixels of a_i[pixel, p] * dy[pixel].
 /// Pixels: `images` x `lines` x `length`, a_i advancing by imageStep, lineStep and step floats, dy by three vectors.
 template <int P>
 void laneWeightTile(const float* const* rows, const float* dy, int64_t images, int64_t imageStep, int64_t lines,
                     int64_t lineStep, int64_t length, int64_t step, float* const* out) {
   Vf acc[kLaneRows][kLaneVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kLaneRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kLaneVectors; ++j) acc[i][j] = vload(out[i] + j * kLanes);
@@ -182,14 +205,14 @@ void laneWeightTile(const float* const* rows, const float* dy, int64_t images, i
   for (int64_t b = 0; b < images; ++b) {
     for (int64_t y = 0; y < lines; ++y) {
       const float* a[kLaneRows];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int i = 0; i < kLaneRows; ++i) a[i] = rows[i] + b * imageStep + y * lineStep;
 #pragma GCC unroll 4
       for (int64_t x = 0; x < length; ++x, dy += kLaneWidth) {
         Vf w[kLaneVectors];
 #pragma GCC unroll 4
         for (int j = 0; j < kLaneVectors; ++j) w[j] = vload(dy + j * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int i = 0; i < kLaneRows; ++i) {
           const Vf v = vrepeat<P>(a[i] + x * step);
 #pragma GCC unroll 4
@@ -198,7 +221,7 @@ void laneWeightTile(const float* const* rows, const float* dy, int64_t images, i
       }
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kLaneRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kLaneVectors; ++j) vstore(out[i] + j * kLanes, acc[i][j]);

@@ -130,6 +130,62 @@ const LINES: Case[] = [
     groups: 1,
   },
   { input: [2, 1, 23, 48], w: [64, 3, 1, 7], stride: [1, 1], padding: [[0, 0], same(7)], groups: 16 },
+  // The audio model's layers in small: samples of sound, then many channels; more outputs than are taken at a time.
+  {
+    input: [2, 1, 2011, 1],
+    w: [64, 1, 1, 10],
+    stride: [1, 5],
+    padding: [
+      [0, 0],
+      [0, 0],
+    ],
+    groups: 1,
+  },
+  {
+    input: [3, 1, 50, 2],
+    w: [112, 2, 1, 3],
+    stride: [1, 1],
+    padding: [
+      [0, 0],
+      [2, 3],
+    ],
+    groups: 1,
+  },
+  {
+    input: [2, 1, 431, 36],
+    w: [70, 36, 1, 3],
+    stride: [1, 2],
+    padding: [
+      [0, 0],
+      [0, 0],
+    ],
+    groups: 1,
+  },
+  {
+    input: [2, 1, 99, 64],
+    w: [48, 64, 1, 2],
+    stride: [1, 2],
+    padding: [
+      [0, 0],
+      [0, 0],
+    ],
+    groups: 1,
+  },
+  {
+    input: [1, 1, 12, 300],
+    w: [20, 300, 1, 4],
+    stride: [1, 3],
+    padding: [
+      [0, 0],
+      [3, 2],
+    ],
+    groups: 1,
+  },
+  // The text model's decoder, and the audio model's positions and decoder, with the channels of their groups.
+  { input: [2, 1, 25, 96], w: [80, 96, 1, 9], stride: [1, 1], padding: [[0, 0], same(9)], groups: 1 },
+  { input: [2, 1, 40, 96], w: [96, 48, 1, 19], stride: [1, 1], padding: [[0, 0], same(19)], groups: 2 },
+  { input: [1, 1, 30, 192], w: [96, 48, 1, 7], stride: [1, 1], padding: [[0, 0], same(7)], groups: 4 },
+  { input: [3, 1, 30, 96], w: [96, 24, 1, 7], stride: [1, 1], padding: [[0, 0], same(7)], groups: 4 },
 ];
 
 /** Drops the height of 1 for one-dimensional calls. */
@@ -197,6 +253,35 @@ test(
       groups: 1,
     });
     expectClose(k.conv(x, w), down(explicit));
+  }),
+);
+
+test(
+  'gradients to weights do not depend on the number of threads',
+  clean(() => {
+    const threads = k.deviceInfo().threads;
+    const cases: [number[], number[], k.ConvOptions][] = [
+      [[3, 700, 1], [64, 1, 10], { stride: [5] }],
+      [[3, 330, 40], [40, 40, 3], { stride: [2] }],
+      [[3, 250, 200], [24, 200, 3], { padding: [[1, 1]] }],
+      [[5, 40, 96], [96, 24, 7], { padding: [[3, 3]], groups: 4 }],
+    ];
+    try {
+      for (const [input, shape, options] of cases) {
+        const [x, w] = [up(random(input, 1)), up(random(shape, 2))];
+        const dy = up(random(k.conv(x, w, null, options).shape as number[], 3));
+        const results = [1, 2, 5].map((n) => {
+          k.setThreads(n);
+          const [dw, db] = [k.zeros(shape), k.zeros([shape[0]!])];
+          k.convGradWeight_(dw, dy, x, db, options);
+          return [...(k.toArray(dw) as Float32Array), ...(k.toArray(db) as Float32Array)];
+        });
+        expect(results[1]).toEqual(results[0]);
+        expect(results[2]).toEqual(results[0]);
+      }
+    } finally {
+      k.setThreads(threads);
+    }
   }),
 );
 
