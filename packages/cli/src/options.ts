@@ -38,15 +38,16 @@ export const dataOption = (meaning: string) =>
     `${meaning}; of several modalities each its own: image=photos/ (repeatable)`,
   ).argParser(collect);
 
+export const setOption = () =>
+  new Option('-s, --set <key=value>', 'one setting by its full key (repeatable)').argParser(collect);
+
 /** `--config` and `--set`. */
 export function addConfigOptions(command: Command): Command {
   return command
     .addOption(
       new Option('-c, --config <file>', 'settings as YAML (repeatable; later ones win)').argParser(collect),
     )
-    .addOption(
-      new Option('-s, --set <key=value>', 'one setting by its full key (repeatable)').argParser(collect),
-    );
+    .addOption(setOption());
 }
 
 /** Which features: network, layer, pool. */

@@ -13,6 +13,7 @@ import {
   pluginOption,
   positiveNumber,
   presetOption,
+  setOption,
   wholeNumber,
 } from './options.js';
 import { addPluginCommands } from './plugin-commands.js';
@@ -90,6 +91,7 @@ function addTrain(program: Command): void {
     .option('--patience <n>', 'updates without progress of the loss')
     .optionsGroup('Other:')
     .addOption(pluginOption())
+    .option('--eval-data <path|dataset>', 'labelled data to score features with (default: the training data)')
     .option('--offline', 'never use the network; data must be in the cache')
     .option('--no-report', 'no table and picture at the end')
     .option('-q, --quiet', 'no progress, only warnings and the result')
@@ -163,7 +165,8 @@ function addEval(program: Command): void {
     )
     .argument('<method>', 'knn, linear or all')
     .argument('<model>', 'a run folder, a checkpoint folder or a model.safetensors')
-    .option('-d, --data <path|dataset>', "labelled samples (default: the run's own data)");
+    .option('-d, --data <path|dataset>', "labelled samples (default: the run's own)")
+    .addOption(setOption());
   addFeatureOptions(command)
     .addOption(new Option('--pool <how>', 'one vector per sample').choices(['mean', 'grid', 'cls']))
     .addOption(

@@ -7,6 +7,7 @@ import { assignments, type PluginOptions, usePlugins } from './shared.js';
 
 interface EvalOptions extends PluginOptions {
   data?: string;
+  set?: string[];
   network?: 'student' | 'teacher';
   layer?: number;
   pool?: 'mean' | 'grid' | 'cls';
@@ -33,11 +34,14 @@ export async function evaluate(method: string, path: string, options: EvalOption
   const { modality, model, assets } = loaded;
   let untrained: Data2Vec | undefined;
   try {
-    const layers = options.data === undefined ? [] : [await core.dataLayer(modality, options.data, '--data')];
+    // For the message: what it names is opened as eval.data.
+    if (options.data !== undefined) await core.dataLayer(modality, options.data, '--data');
     const stored = (await runConfigOf(path, modality)) ?? loaded.config;
     const config = core.overrideConfig(modality, stored, {
-      layers,
+      layers:
+        options.data === undefined ? [] : [core.objectLayer({ eval: { data: options.data } }, '--data')],
       set: [
+        ...(options.set ?? []),
         `eval.knn=${method !== 'linear'}`,
         `eval.linear=${method !== 'knn'}`,
         ...assignments({

@@ -18,6 +18,7 @@ interface TrainCommandOptions extends PluginOptions {
   seed?: string;
   batchSize?: string;
   batchLength?: string;
+  evalData?: string;
   workers?: string;
   maxUpdates?: string;
   maxSeconds?: string;
@@ -84,6 +85,7 @@ function flags(options: TrainCommandOptions): Assignment[] {
     '--max-seconds': ['stop.max_seconds', options.maxSeconds],
     '--loss-threshold': ['stop.loss_threshold', options.lossThreshold],
     '--patience': ['stop.plateau_patience', options.patience],
+    '--eval-data': ['eval.data', options.evalData],
     '--offline': ['data.offline', options.offline],
   });
 }
@@ -137,7 +139,7 @@ async function report(
     const { model, assets } = loaded;
     const result = await runReport({ runDir, config, modality, model, assets, device });
     if (!result) return;
-    if (result.table) process.stdout.write(`\n${result.table}\n\n`);
+    if (result.table) process.stdout.write(`\n${result.task}:\n\n${result.table}\n\n`);
     for (const file of result.files) process.stdout.write(`${shown(file)}\n`);
     process.stdout.write(`${shown(join(runDir, 'curves.html'))}\n`);
   } finally {

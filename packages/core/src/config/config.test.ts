@@ -1,8 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { D2vError } from '../errors.js';
 import { fakeModality } from '../modality/fake.js';
 import { dataLayer } from './data-layer.js';
@@ -308,8 +309,36 @@ describe('run folder', () => {
     expect(await readRunModalities(dir)).toEqual(['fake']);
     const read = await readRunConfig(dir, modality);
     expect(join(process.cwd(), read.data.path!)).toBe(config.data.path);
-    expect(portableConfig(config).data.path).toBe('photos');
-    expect(JSON.stringify(portableConfig(config))).not.toContain(dir);
+    expect(portableConfig(config, modality).data.path).toBe('photos');
+    expect(JSON.stringify(portableConfig(config, modality))).not.toContain(dir);
+  });
+
+  it('tells paths from names', async () => {
+    const plugin = { ...modality, pathKeys: ['codebook'], dataSchema: z.object({ codebook: z.string() }) };
+    const config = resolve('');
+    config.eval.data_options = { valid_path: join(dir, 'more'), label: 'top' };
+    const read = async (value: string, evalData: string) => {
+      const data = { ...config.data, rate: undefined, codebook: value };
+      const given = { ...config, data, eval: { ...config.eval, data: evalData } };
+      await writeRunConfig(dir, plugin, given);
+      const stored = await readFile(join(dir, 'config.yaml'), 'utf8');
+      expect(stored).not.toContain(dir);
+      expect(JSON.stringify(portableConfig(given, plugin))).not.toContain(dir);
+      const { data: again, eval: scored } = await readRunConfig(dir, plugin);
+      return [(again as { codebook?: string }).codebook, scored.data, scored.data_options] as const;
+    };
+    const here = relative('', dir);
+    const options = { valid_path: join(here, 'more'), label: 'top' };
+    expect(await read('gpt2', 'sines')).toEqual(['gpt2', 'sines', options]);
+    expect(await read(join(dir, 'c.json'), join(dir, 'labelled'))).toEqual([
+      join(here, 'c.json'),
+      join(here, 'labelled'),
+      options,
+    ]);
+    // What is read is written again as it was.
+    expect(await read('./sines', './c')).toEqual(['./sines', './c', options]);
+    await writeFile(join(dir, 'plain'), '');
+    expect(await read('plain', 'plain')).toEqual(['plain', 'plain', options]);
   });
 
   it('says what is no run folder', async () => {

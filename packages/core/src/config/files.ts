@@ -1,36 +1,74 @@
 /** The config of a run folder: written once, fully resolved, with no absolute path in it. */
+import { existsSync } from 'node:fs';
 import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
 import type { Modality } from '../modality/contract.js';
 import { writeFileAtomic } from '../training/atomic-file.js';
-import { type AnyConfig, isJoint } from './joint.js';
+import { type AnyConfig, fromView, isJoint, viewOf } from './joint.js';
 import { type Layer, type Plain, readYamlLayer } from './layer.js';
+import { mergePlain } from './merge.js';
 import { configToYaml } from './print.js';
 import { type Modalities, parseResolved } from './resolve.js';
-import { type DataConfig, type RunConfig, runConfigSchema } from './schema.js';
+import { type RunConfig, runConfigSchema } from './schema.js';
 
-/** Keys that hold paths. */
+/** Keys of `data` that hold paths. */
 const PATHS = ['path', 'valid_path', 'cache_dir'] as const;
 
 const CONFIG_FILE = 'config.yaml';
 
-/** Changes every `data` section of a config. */
-function mapData<C extends AnyConfig>(config: C, change: (data: DataConfig) => DataConfig): C {
-  if (!isJoint(config)) return { ...config, data: change(config.data) };
-  const data = Object.entries(config.data).map(([name, section]) => [name, change(section)] as const);
-  return { ...config, data: Object.fromEntries(data) };
+type Sections = Pick<RunConfig, 'data' | 'eval'>;
+
+/** Changes what each modality has of the sections `data` and `eval`. */
+function mapSections<C extends AnyConfig>(
+  config: C,
+  modalities: Modalities,
+  change: (sections: Sections, modality: Modality) => Sections,
+): C {
+  let result = config as unknown as Plain;
+  for (const modality of [modalities].flat() as Modality[]) {
+    const view = viewOf(config, modality.name);
+    const { data, eval: evaluation } = change({ data: view.data, eval: view.eval }, modality);
+    const changed = { data, eval: evaluation };
+    result = mergePlain(result, isJoint(config) ? fromView(changed, modality.name) : changed);
+  }
+  return result as unknown as C;
 }
 
-function mapPaths<C extends AnyConfig>(config: C, change: (path: string) => string): C {
-  return mapData(config, (section) => {
-    const data = { ...section };
-    for (const key of PATHS) {
-      const value = data[key];
-      if (value !== null) data[key] = change(value);
-    }
-    return data;
+/** What is done to paths: those of `PATHS`, and values that may also be names (`isPath` tells). */
+interface PathChange {
+  path(path: string): string;
+  pathOrName(value: string): string;
+}
+
+function mapPaths<C extends AnyConfig>(config: C, modalities: Modalities, change: PathChange): C {
+  return mapSections(config, modalities, ({ data, eval: evaluation }, { pathKeys = [], datasets }) => {
+    const section = <S extends Record<string, unknown>>(settings: S): S => {
+      const changed: Record<string, unknown> = { ...settings };
+      for (const [key, value] of Object.entries(settings)) {
+        if (typeof value !== 'string') continue;
+        if ((PATHS as readonly string[]).includes(key)) changed[key] = change.path(value);
+        else if (pathKeys.includes(key)) changed[key] = change.pathOrName(value);
+      }
+      return changed as S;
+    };
+    const { data: scored, data_options } = evaluation;
+    const isName = scored === null || Object.hasOwn(datasets, scored);
+    return {
+      data: section(data),
+      eval: {
+        ...evaluation,
+        data: isName ? scored : change.pathOrName(scored),
+        data_options: section(data_options),
+      },
+    };
   });
 }
+
+/** Whether a value that may be a name is a path. */
+const isPath = (value: string) => /[\\/]/.test(value) || existsSync(value);
+
+/** A path that can be told from a name: relative ones begin with a dot. */
+const dotted = (path: string) => (isAbsolute(path) || /^\.{1,2}([\\/]|$)/.test(path) ? path : `./${path}`);
 
 /**
  * Writes `config.yaml` into a run folder, atomically. Paths are stored relative to the folder, so that a run can be
@@ -41,10 +79,11 @@ export async function writeRunConfig(
   modalities: Modalities,
   config: AnyConfig,
 ): Promise<void> {
-  const stored = mapPaths(
-    config,
-    (path) => relative(resolve(runDir), resolve(path)).replaceAll('\\', '/') || '.',
-  );
+  const path = (given: string) => relative(resolve(runDir), resolve(given)).replaceAll('\\', '/') || '.';
+  const stored = mapPaths(config, modalities, {
+    path,
+    pathOrName: (value) => (isPath(value) ? dotted(path(value)) : value),
+  });
   const text = configToYaml(runConfigSchema(modalities), stored);
   await writeFileAtomic(join(runDir, CONFIG_FILE), text);
 }
@@ -66,7 +105,12 @@ export async function readRunConfig(runDir: string, modality: Modality): Promise
 export async function readRunConfig(runDir: string, modalities: Modalities): Promise<AnyConfig>;
 export async function readRunConfig(runDir: string, modalities: Modalities): Promise<AnyConfig> {
   const config = parseResolved(modalities, await readRunLayer(runDir));
-  return mapPaths(config, (path) => (isAbsolute(path) ? path : relative('', resolve(runDir, path)) || '.'));
+  const path = (stored: string) =>
+    isAbsolute(stored) ? stored : relative('', resolve(runDir, stored)) || '.';
+  return mapPaths(config, modalities, {
+    path,
+    pathOrName: (value) => (dotted(value) === value ? dotted(path(value)) : value),
+  });
 }
 
 async function readRunLayer(runDir: string): Promise<Layer> {
@@ -85,8 +129,9 @@ async function readRunLayer(runDir: string): Promise<Layer> {
  * The config as it travels inside a checkpoint: plain JSON data without folders of the machine it was made on
  * (paths are cut to their last part).
  */
-export function portableConfig<C extends AnyConfig>(config: C): C {
+export function portableConfig<C extends AnyConfig>(config: C, modalities: Modalities): C {
   const plain = JSON.parse(JSON.stringify(config)) as C;
-  const cut = mapPaths(plain, (path) => basename(resolve(path)));
-  return mapData(cut, (data) => ({ ...data, cache_dir: null }));
+  const path = (value: string) => basename(resolve(value));
+  const cut = mapPaths(plain, modalities, { path, pathOrName: path });
+  return mapSections(cut, modalities, (view) => ({ ...view, data: { ...view.data, cache_dir: null } }));
 }

@@ -189,7 +189,9 @@ describe('in a run folder', () => {
     const read = await readRunConfig(dir, both);
     if (!isJoint(read)) throw new Error('not joint');
     expect(read.data.other!.path).toMatch(/b$/);
-    expect(portableConfig(config)).toMatchObject({ data: { fake: { path: 'a' }, other: { path: 'b' } } });
+    expect(portableConfig(config, both)).toMatchObject({
+      data: { fake: { path: 'a' }, other: { path: 'b' } },
+    });
     await rm(dir, { recursive: true });
   });
 

@@ -194,6 +194,15 @@ export const evalSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe('evaluate every so many updates; null = never'),
+  data: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe('labelled data to score with: a built-in dataset, file or folder; null = the training data'),
+  data_options: z
+    .record(z.string(), z.unknown())
+    .default({})
+    .describe('keys of the data section that differ for eval.data, e.g. {label: parent}'),
   report: z
     .boolean()
     .nullable()

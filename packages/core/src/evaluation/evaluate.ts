@@ -4,6 +4,7 @@ import { boundsOf } from '../data/batches.js';
 import { D2vError } from '../errors.js';
 import { dataCacheDir } from '../modality/cache-dir.js';
 import type { Assets, DataSource, Modality } from '../modality/contract.js';
+import { evaluationConfig } from './evaluation-config.js';
 import type { Accuracy } from './features.js';
 import { knn } from './knn.js';
 import { type FeatureExtractor, LabelledSet } from './labelled-set.js';
@@ -17,7 +18,7 @@ export interface EvaluationData {
 }
 
 export interface OpenEvaluationOptions {
-  /** Open these instead of the config's data. */
+  /** Open these instead of what the config names. */
   open?: (split: 'train' | 'valid') => Promise<DataSource>;
   /** Those of the model that is scored. */
   assets?: Assets;
@@ -32,13 +33,13 @@ export interface EvaluationRow {
   linear?: LinearProbeResult;
 }
 
-/** Opens the training part and the held-out part of a run's data, and chooses the samples that are used. */
+/** Opens the training part and the held-out part of `eval.data`, and chooses the samples that are used. */
 export async function openEvaluationData(
   modality: Modality,
   config: RunConfig,
   options: OpenEvaluationOptions = {},
 ): Promise<EvaluationData> {
-  const { data, common } = config;
+  const { data, common } = options.open ? config : await evaluationConfig(modality, config);
   const opened: DataSource[] = [];
   const open = async (split: 'train' | 'valid') => {
     const cacheDir = dataCacheDir(data.cache_dir);

@@ -5,6 +5,7 @@ export {
   type OpenEvaluationOptions,
   openEvaluationData,
 } from './evaluate.js';
+export { evaluationConfig } from './evaluation-config.js';
 export { baselineExtractor, networkExtractor, tokenFeatures } from './extractors.js';
 export type { Accuracy, FeatureMatrix } from './features.js';
 export { type KnnOptions, knn } from './knn.js';

@@ -46,6 +46,10 @@ export class LabelledSet {
     this.lengths = lengthsOf(source);
   }
 
+  get name(): string {
+    return this.source.name;
+  }
+
   /** Class names, if the data has any. */
   get classes(): string[] | undefined {
     return this.source.classes;
@@ -86,7 +90,7 @@ export class LabelledSet {
     }
     if (labels.length === 0) {
       throw new D2vError(
-        `${this.source.name} has no labelled samples: evaluation needs classes (folders or a labelled dataset)`,
+        `${this.source.name} has no labelled samples: evaluation needs classes (folders or a labelled dataset); eval.data can name other data than the training's`,
       );
     }
     return { features: parts.map((rows) => joined(rows, labels.length)), labels: Int32Array.from(labels) };

@@ -2,7 +2,7 @@
  * The report at the end of a run: what pretraining has gained, as a table (untrained network, the modality's plain
  * baseline, pretrained network) and as a picture of what the tokens' features have learned to tell apart.
  */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import { Data2Vec } from '../data2vec/model.js';
 import type { Assets, DataSource, Modality, Sample } from '../modality/contract.js';
@@ -30,6 +30,8 @@ export interface Report {
   rows: EvaluationRow[];
   /** The rows as text. */
   table: string;
+  /** What was asked of the features, in words; empty if the data has no classes. */
+  task: string;
   /** Files written, as paths. */
   files: string[];
 }
@@ -51,12 +53,15 @@ export async function runReport(options: ReportOptions): Promise<Report | null> 
     const files: string[] = [];
     let rows: EvaluationRow[] = [];
     let table = '';
+    let task = '';
     const labelled = (data.valid.classes?.length ?? 0) > 1;
     if (labelled) {
       rows = await scoreAll(options, data, device);
       table = reportTable(rows);
+      // The name of a folder may be its path, which is nobody's business.
+      task = `${data.valid.classes!.length} classes of ${basename(data.valid.name)}, on held-out samples`;
       const json = join(runDir, 'report.json');
-      await writeFileAtomic(json, `${JSON.stringify(reportJson(rows, config), null, 2)}\n`);
+      await writeFileAtomic(json, `${JSON.stringify(reportJson(rows, task, config), null, 2)}\n`);
       files.push(json);
     }
     if (modality.preview) {
@@ -67,7 +72,7 @@ export async function runReport(options: ReportOptions): Promise<Report | null> 
       await writeFileAtomic(png, await modality.preview({ samples, features, data: config.data }));
       files.push(png);
     }
-    return labelled || files.length > 0 ? { rows, table, files } : null;
+    return labelled || files.length > 0 ? { rows, table, task, files } : null;
   } finally {
     await data.close();
   }
@@ -114,11 +119,12 @@ export function reportTable(rows: readonly EvaluationRow[]): string {
   return formatTable([header, ...body]);
 }
 
-function reportJson(rows: readonly EvaluationRow[], config: RunConfig) {
+function reportJson(rows: readonly EvaluationRow[], task: string, config: RunConfig) {
   const { network, pool, layer, k, train_samples, valid_samples } = config.eval;
   return {
     modality: config.modality,
     preset: config.preset,
+    task,
     eval: { network, pool, layer, k, train_samples, valid_samples },
     rows,
   };

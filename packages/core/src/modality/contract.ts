@@ -163,6 +163,11 @@ export interface Modality<C = any, D = any> {
    */
   jointPresets?: Record<string, DeepPartial<RunConfigInput>>;
   supports: ModalitySupports;
+  /**
+   * The modality's own keys of `data` that hold a path, or a name: in a run folder they are stored relative to it, in a
+   * checkpoint without their folder. A value with a slash, or that exists, is taken for a path.
+   */
+  pathKeys?: readonly string[];
   /** What `DataSource.sizes` counts, as a plural noun: `seconds`, `tokens`. Needed for `data.batch_length`. */
   sizeUnit?: string;
   createEncoder(ctx: EncoderContext<C>): ModalityEncoder;

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { RawTensor } from '@d2v/cuda-kernels';
 import * as k from '@d2v/cuda-kernels';
-import { portableConfig } from '../config/files.js';
 import type { RunConfig } from '../config/schema.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
@@ -25,6 +24,7 @@ export const FORMAT_VERSION = 1;
  * `model.safetensors` has the student under the reference's names and the teacher under `_ema.` + those names; with its
  * metadata (config, modality, update) and the assets it is all that is needed to use the model. `optimizer.safetensors` has Adam's
  * moments as `m.<name>` and `v.<name>`.
+ * @param config without paths of this machine, see `portableConfig`
  */
 export async function writeCheckpoint(
   folder: string,
@@ -40,7 +40,7 @@ export async function writeCheckpoint(
     format_version: String(FORMAT_VERSION),
     modality: config.modality,
     update: String(state.update),
-    config: JSON.stringify(portableConfig(config)),
+    config: JSON.stringify(config),
   });
   const views = moments(optimizer);
   try {

@@ -1,24 +1,31 @@
 import { describe, expect, it } from 'vitest';
+import { portableConfig } from '../config/files.js';
 import type { RunConfig } from '../config/schema.js';
+import { fakeModality } from '../modality/fake.js';
 import { resumeWarnings } from './resume-check.js';
 
 const machine = { device: 'cpu', isa: 'avx2', gemm: 'builtin', threads: 2 };
+/** As it is saved. */
 const config = (over: { lr?: number; num_workers?: number; path?: string; max_seconds?: number } = {}) =>
-  ({
-    model: { depth: 2, modalities: { x: { mask_prob: 0.5 } } },
-    data: {
-      batch_size: 4,
-      path: over.path ?? null,
-      valid_path: null,
-      cache_dir: null,
-      num_workers: over.num_workers ?? 0,
-    },
-    optimization: { lr: over.lr ?? 1 },
-    optimizer: { adam_betas: [0.9, 0.95] },
-    lr_scheduler: { name: 'constant' },
-    common: { seed: 1 },
-    stop: { max_seconds: over.max_seconds ?? null },
-  }) as unknown as RunConfig;
+  portableConfig(
+    {
+      model: { depth: 2, modalities: { x: { mask_prob: 0.5 } } },
+      data: {
+        batch_size: 4,
+        path: over.path ?? null,
+        valid_path: null,
+        cache_dir: null,
+        num_workers: over.num_workers ?? 0,
+      },
+      optimization: { lr: over.lr ?? 1 },
+      optimizer: { adam_betas: [0.9, 0.95] },
+      lr_scheduler: { name: 'constant' },
+      common: { seed: 1 },
+      stop: { max_seconds: over.max_seconds ?? null },
+      eval: { data: null, data_options: {} },
+    } as unknown as RunConfig,
+    fakeModality,
+  );
 
 describe('resumeWarnings', () => {
   it('is silent when the run goes on exactly', () => {

@@ -1,4 +1,3 @@
-import { portableConfig } from '../config/files.js';
 import type { RunConfig } from '../config/schema.js';
 import type { TrainerState } from './trainer-state.js';
 
@@ -21,6 +20,7 @@ const HARMLESS = new Set([
 /**
  * Says what differs between the run that is resumed and the settings it is resumed with, beyond which the continuation
  * is no longer the same run.
+ * @param now its config as a checkpoint would have it, see `portableConfig`
  * @returns lines for the user, empty when the run goes on exactly
  */
 export function resumeWarnings(
@@ -29,7 +29,7 @@ export function resumeWarnings(
 ): string[] {
   const warnings: string[] = [];
   const old = flatten(pick(before.config));
-  const current = flatten(pick(portableConfig(now.config)));
+  const current = flatten(pick(now.config));
   const changed = [...new Set([...old.keys(), ...current.keys()])]
     .filter((key) => !HARMLESS.has(key) && old.get(key) !== current.get(key))
     .map((key) => `${key} ${old.get(key) ?? 'unset'} -> ${current.get(key) ?? 'unset'}`);

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
-import { writeRunConfig } from '../config/files.js';
+import { portableConfig, writeRunConfig } from '../config/files.js';
+import type { RunConfig } from '../config/schema.js';
 import { lengthsOf } from '../data/lengths.js';
 import type { SamplePosition } from '../data/sampler.js';
 import { createUpdateSampler, type EpochContents, type UpdateSampler } from '../data/update-sampler.js';
 import type { Data2Vec } from '../data2vec/model.js';
+import { evaluationConfig } from '../evaluation/evaluation-config.js';
 import type { Assets, Batch, DataSource } from '../modality/contract.js';
 import { checkSameAssets, type ModelAssets, readAssets } from './assets.js';
 import { BadSamples } from './bad-samples.js';
@@ -68,7 +70,7 @@ export class Run {
     this.warnOfWarmup();
     const schedule = createSchedule(lr_scheduler, optimization.lr, optimization.max_update);
     const saved = this.savedAssets();
-    const data = this.openData(saved?.[modality.name]);
+    const data = this.openData(config, saved?.[modality.name]);
     const source = await data.source('train');
     const assets = source.assets?.();
     if (saved) checkSameAssets(modality.name, saved[modality.name], assets);
@@ -77,7 +79,7 @@ export class Run {
     const optimizer = createOptimizer(config, model);
     const state = await this.restore(model, optimizer, machine);
     const best = new BestTracker(config, state?.best);
-    const evaluator = await this.evaluator(model, data, device);
+    const evaluator = await this.evaluator(model, data, assets, device);
     await writeRunConfig(runDir, modality, config);
     const lengths = lengthsOf(source);
     const { feed, sampler } = this.openFeed(data, source, lengths, state);
@@ -87,6 +89,7 @@ export class Run {
     const parts: TrainerParts = {
       ...(await this.restoredParts(source, state)),
       config,
+      savedConfig: portableConfig(config, modality),
       model,
       optimizer,
       schedule,
@@ -114,10 +117,12 @@ export class Run {
     return resumeFrom === null ? null : readModelFile(join(store.path(resumeFrom), MODEL_FILE), readAssets);
   }
 
-  private openData(assets: Assets | undefined): RunData {
-    const { config, modality, openSource, offline } = this.options;
+  private openData(config: RunConfig, assets: Assets | undefined): RunData {
+    const { modality, openSource, offline } = this.options;
     const log = (message: string) => this.emit({ type: 'info', message });
-    const data = new RunData({ config, modality, openSource, offline, assets, log });
+    // Data given in the program is the training's.
+    const own = config === this.options.config ? openSource : undefined;
+    const data = new RunData({ config, modality, openSource: own, offline, assets, log });
     this.cleanups.push(() => data.close());
     return data;
   }
@@ -142,15 +147,22 @@ export class Run {
     );
     const warnings = resumeWarnings(
       { config: before, machine: state.machine },
-      { config: options.config, machine },
+      { config: portableConfig(options.config, options.modality), machine },
     );
     for (const message of warnings) this.emit({ type: 'warning', message });
     return state;
   }
 
-  private async evaluator(model: Data2Vec, data: RunData, device: string): Promise<Evaluator | null> {
-    const { config, modality } = this.options;
-    if (config.eval.interval_updates === null) return null;
+  private async evaluator(
+    model: Data2Vec,
+    training: RunData,
+    assets: Assets | undefined,
+    device: string,
+  ): Promise<Evaluator | null> {
+    const { modality } = this.options;
+    if (this.options.config.eval.interval_updates === null) return null;
+    const config = await evaluationConfig(modality, this.options.config);
+    const data = config === this.options.config ? training : this.openData(config, assets);
     const [train, valid] = [await data.source('train'), await data.source('valid')];
     return new Evaluator({ model, config, modality, train, valid, device });
   }

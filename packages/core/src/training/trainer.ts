@@ -22,6 +22,8 @@ import { runUpdate, type UpdateResult } from './update-step.js';
 /** What a run is made of; see `train.ts`, which puts it together. */
 export interface TrainerParts {
   config: RunConfig;
+  /** The same as it is saved with the model. */
+  savedConfig: RunConfig;
   model: Data2Vec;
   optimizer: Adam;
   schedule: Schedule;
@@ -191,13 +193,13 @@ export class Trainer {
   }
 
   private async save(best: boolean): Promise<void> {
-    const { folder, log, emit, model, optimizer, config, assets } = this.parts;
+    const { folder, log, emit, model, optimizer, savedConfig, assets } = this.parts;
     const { update } = this.progress;
     const start = performance.now();
     log.sync();
     const state = this.state();
     await folder.store.save(update, best, (path) =>
-      writeCheckpoint(path, model, optimizer, config, state, assets),
+      writeCheckpoint(path, model, optimizer, savedConfig, state, assets),
     );
     this.saved = update;
     await log.drawCurves();
