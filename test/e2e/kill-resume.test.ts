@@ -19,6 +19,23 @@ let folder: string;
 let data: string;
 let whole: string;
 
+/** A modality of variable lengths, batches of similar ones: several epochs, accumulated. */
+const BY_LENGTH = [
+  'data.limit=60',
+  'data.batch_size=null',
+  'data.batch_length=800',
+  'optimization.update_freq=2',
+  'optimization.max_update=24',
+  'checkpoint.save_interval_updates=2',
+  'checkpoint.keep_interval_updates=2',
+  'model.depth=1',
+  'model.average_top_k_layers=1',
+  'model.encoder_dropout=0.1',
+  'common.log_interval=4',
+  'common.threads=1',
+  'eval.report=false',
+];
+
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'd2v-kill-'));
   data = imageFolder(join(folder, 'images'));
@@ -29,19 +46,20 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+const start = (run: string, more: string[]) => trainArguments(run, data, [...SETTINGS, ...more]);
+
 /** A run that is killed again and again; `victim` decides when. Returns how often it was killed. */
 async function tormented(
   run: string,
   kills: number,
   victim: (run: string, attempt: number) => Promise<void>,
+  { begin = start, updates = UPDATES } = {},
 ) {
   let killed = 0;
   for (let attempt = 0; attempt < kills; attempt++) {
     const begun = checkpoints(run).length > 0;
     const workers = `data.num_workers=${1 + (attempt % 2)}`;
-    const { child, finished } = startCli(
-      begun ? resumeArguments(run) : trainArguments(run, data, [...SETTINGS, workers]),
-    );
+    const { child, finished } = startCli(begun ? resumeArguments(run) : begin(run, [workers]));
     const over = new AbortController();
     void finished.then(() => over.abort());
     await Promise.race([victim(run, attempt), finished]);
@@ -51,9 +69,9 @@ async function tormented(
     else expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     if (code === 0) break;
   }
-  if (checkpoints(run).at(-1) !== UPDATES) {
+  if (checkpoints(run).at(-1) !== updates) {
     const begun = checkpoints(run).length > 0;
-    const last = await runCli(begun ? resumeArguments(run) : trainArguments(run, data, SETTINGS));
+    const last = await runCli(begun ? resumeArguments(run) : begin(run, []));
     expect(last).toMatchObject({ code: 0, stderr: '' });
   }
   return killed;
@@ -96,6 +114,32 @@ describe('a run that is killed with SIGKILL', () => {
     expect(killed).toBeGreaterThan(0);
     expect(outcome(run, UPDATES)).toEqual(outcome(whole, UPDATES));
     expect(readdirSync(join(run, 'checkpoints')).filter((name) => name.includes('-'))).toEqual([]);
+  }, 300_000);
+});
+
+describe('a run with batches by length', () => {
+  const begin = (run: string, more: string[]) => [
+    ...['train', 'timeseries', '--run', run],
+    ...[...BY_LENGTH, ...more].flatMap((text) => ['--set', text]),
+  ];
+
+  it('that is killed after some checkpoints ends with the same bits as one that was not', async () => {
+    const uninterrupted = join(folder, 'lengths-whole');
+    const result = await runCli(begin(uninterrupted, ['data.num_workers=0']));
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(result.stdout).toMatch(
+      /up to 1600 steps \(800 x 2 accumulated\).* steps \(\d % more with padding\)/,
+    );
+    const run = join(folder, 'lengths-killed');
+    let before = 0;
+    const victim = async () => {
+      while (before < 24 && (checkpoints(run).at(-1) ?? 0) <= before) await sleep(5);
+      await sleep(Math.random() * 60);
+      before = checkpoints(run).at(-1) ?? 0;
+    };
+    const killed = await tormented(run, 4, victim, { begin, updates: 24 });
+    expect(killed).toBeGreaterThan(0);
+    expect(outcome(run, 24)).toEqual(outcome(uninterrupted, 24));
   }, 300_000);
 });
 

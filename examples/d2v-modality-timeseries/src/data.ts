@@ -13,7 +13,7 @@ import {
 import fastGlob from 'fast-glob';
 import type { TimeseriesData } from './config.js';
 import { readSeries, type Series } from './csv.js';
-import { WAVEFORM_COUNTS, WAVEFORMS, waveform } from './waveforms.js';
+import { WAVEFORM_COUNTS, WAVEFORMS, waveform, waveformLength } from './waveforms.js';
 
 const PATTERN = '**/*.{csv,tsv,txt}';
 
@@ -93,6 +93,9 @@ function waveforms(split: OpenDataOptions['split'], limit: number, data: Timeser
     describe: (index) => `waveform ${place(index).join(' ')}`,
     classes: [...WAVEFORMS],
     label: (index) => place(index)[1] % WAVEFORMS.length,
+    // As they will be in a batch of the training: cropped. CSV files tell no lengths: they would have to be read.
+    sizes: () =>
+      Float64Array.from({ length: count }, (_, index) => cropped(waveformLength(...place(index)), data)),
     license: 'CC0-1.0',
   });
 }
@@ -103,7 +106,7 @@ function source(
   name: string,
   data: TimeseriesData,
   read: (index: number) => Promise<Series>,
-  rest: Pick<DataSource, 'describe' | 'classes' | 'label' | 'license'>,
+  rest: Pick<DataSource, 'describe' | 'classes' | 'label' | 'license' | 'sizes'>,
 ): DataSource {
   return {
     length,
@@ -137,11 +140,17 @@ function standardise({ data, steps, channels }: Series): Series {
 }
 
 /** A random crop with some noise. */
-function augment(series: Series, { crop_length, jitter }: TimeseriesData, rng: Philox): Series {
+function augment(series: Series, settings: TimeseriesData, rng: Philox): Series {
   const { channels } = series;
-  const steps = crop_length > 0 ? Math.min(crop_length, series.steps) : series.steps;
+  const { jitter } = settings;
+  const steps = cropped(series.steps, settings);
   const from = rng.int(series.steps - steps + 1) * channels;
   const data = series.data.slice(from, from + steps * channels);
   if (jitter > 0) for (let i = 0; i < data.length; i++) data[i] = data[i]! + jitter * rng.normal();
   return { data, steps, channels };
+}
+
+/** Steps of a series in training. */
+function cropped(steps: number, { crop_length }: TimeseriesData): number {
+  return crop_length > 0 ? Math.min(crop_length, steps) : steps;
 }

@@ -18,6 +18,7 @@ export default defineModality({
   dataSchema: timeseriesDataSchema,
   presets,
   supports: { labels: true, padding: true },
+  sizeUnit: 'steps',
   createEncoder: (context) => new TimeseriesEncoder(context),
   openData: openTimeseries,
   openInputs: openFiles,

@@ -13,14 +13,22 @@ const SEED = 20_221_214;
  * @returns 160 to 256 values
  */
 export function waveform(part: 'train' | 'valid', index: number): Float32Array {
-  const rng = new Philox(SEED).fork('waveform', part, index);
-  const length = 160 + rng.int(97);
+  const rng = stream(part, index);
+  const length = drawLength(rng);
   const period = rng.uniform(14, 40);
   const phase = rng.uniform();
   const noise = rng.uniform(0.1, 0.5);
   const shape = shapeOf(WAVEFORMS[index % WAVEFORMS.length]!, length, period, rng);
   return Float32Array.from({ length }, (_, t) => shape(t / period + phase, t) + noise * rng.normal());
 }
+
+/** Number of values of a series, without making it. */
+export const waveformLength = (part: 'train' | 'valid', index: number): number =>
+  drawLength(stream(part, index));
+
+const stream = (part: 'train' | 'valid', index: number) => new Philox(SEED).fork('waveform', part, index);
+/** The first thing that is drawn. */
+const drawLength = (rng: Philox) => 160 + rng.int(97);
 
 /** A function of the number of periods passed and of time. */
 function shapeOf(

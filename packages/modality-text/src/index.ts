@@ -22,6 +22,7 @@ export default defineModality({
   defaultPreset: 'tiny',
   supports: { padding: true, labels: true },
   sizeUnit: 'tokens',
+  pathKeys: ['tokenizer'],
   createEncoder: (context) => new TextEncoder(context),
   openData: openTextData,
   openInputs: openTextInputs,

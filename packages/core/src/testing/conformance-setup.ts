@@ -7,7 +7,7 @@ import { resolveConfig } from '../config/resolve.js';
 import type { RunConfig, RunConfigInput } from '../config/schema.js';
 import { Data2Vec } from '../data2vec/index.js';
 import { dataCacheDir } from '../modality/cache-dir.js';
-import type { Batch, DataSource, DeepPartial, Modality, Sample } from '../modality/contract.js';
+import type { Assets, Batch, DataSource, DeepPartial, Modality, Sample } from '../modality/contract.js';
 import { Philox } from '../random.js';
 
 /** Sample data for the suite, and how small the model must be to be quick. */
@@ -100,8 +100,9 @@ export function open(
   modality: Modality,
   config: RunConfig,
   split: 'train' | 'valid' | 'all',
+  assets?: Assets,
 ): Promise<DataSource> {
   const { data } = config;
   const cacheDir = dataCacheDir(data.cache_dir);
-  return modality.openData(data, { split, cacheDir, log() {}, offline: data.offline });
+  return modality.openData(data, { split, cacheDir, log() {}, offline: data.offline, assets });
 }

@@ -78,7 +78,10 @@ function describeData(modality: Modality, get: () => Setup, sample: ConformanceD
         expect(part.length).toBeGreaterThan(0);
         expect(part.name).not.toBe('');
         expect(part.describe(0)).not.toBe('');
-        if (part.sizes) expect(part.sizes()).toHaveLength(part.length);
+        const lengths = part.sizes?.();
+        if (lengths) expect(lengths).toHaveLength(part.length);
+        if (lengths) expect(modality.sizeUnit, 'lengths need a unit').toBeTypeOf('string');
+        for (const length of lengths ?? []) expect(length).toBeGreaterThanOrEqual(0);
       }
       await valid.close?.();
       for (const { label = -1, id } of get().samples) {
@@ -97,6 +100,20 @@ function describeData(modality: Modality, get: () => Setup, sample: ConformanceD
       }
       const [a, b] = await Promise.all([1, 2].map((seed) => source.get(3, new Philox(seed), 'eval')));
       expect(a, 'evaluation must not depend on chance').toEqual(b);
+    });
+
+    it('needs no more than its assets to be opened again', async ({ skip }) => {
+      const { source, config } = get();
+      const given = source.assets?.();
+      if (!given) return skip('has none');
+      const again = await open(modality, config, 'train', given);
+      try {
+        expect(again.assets?.()).toEqual(given);
+        const [a, b] = await Promise.all([source, again].map((one) => one.get(3, new Philox(7), 'train')));
+        expect(a).toEqual(b);
+      } finally {
+        await again.close?.();
+      }
     });
 
     it('gives samples that cross threads', () => {
@@ -164,6 +181,7 @@ function describeTraining(modality: Modality, get: () => Setup): void {
       expect(mean(losses.slice(-5))).toBeLessThan(0.95 * mean(losses.slice(0, 5)));
       const model = await loadModel(runDir, { modality });
       try {
+        expect(model.assets).toEqual(get().source.assets?.());
         const { data, shape } = await model.embed(samples);
         expect(shape).toEqual([samples.length, config.model.embed_dim]);
         expect(data.every(Number.isFinite)).toBe(true);
