@@ -23,9 +23,6 @@
 #include <system_error>
 #include <thread>
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <csignal>
-#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -101,19 +98,12 @@ class Pool {
 
   void grow(int helpers) {
     if (helpers <= helpers_) return;
-#if defined(__unix__) || defined(__APPLE__)
-    sigset_t all, before;  // signals are for the threads that Node made
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
+    const SignalBlock block;
     try {
       for (; helpers_ < helpers; ++helpers_) std::thread(&Pool::help, this, helpers_ + 1).detach();
     } catch (const std::system_error&) {
       // The system has no more threads: fewer do the work.
     }
-#if defined(__unix__) || defined(__APPLE__)
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-#endif
   }
 
   void help(int index) {
@@ -158,6 +148,19 @@ Pool& pool() {
 
 }  // namespace
 
+#if defined(__unix__) || defined(__APPLE__)
+SignalBlock::SignalBlock() {
+  sigset_t blocked;
+  sigfillset(&blocked);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) sigdelset(&blocked, fault);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before_);
+}
+SignalBlock::~SignalBlock() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+#else
+SignalBlock::SignalBlock() = default;
+SignalBlock::~SignalBlock() = default;
+#endif
+
 int threadCount() {
   if (insideLoop) return 1;
   if (requestedThreads > 0) return requestedThreads;
@@ -183,6 +186,7 @@ void useOpenMpThreads() {
 void runParallel(int64_t n, int threads, Task task, const void* context) {
 #ifdef _OPENMP
   if (openMp.load(std::memory_order_relaxed) && !insideLoop) {
+    const SignalBlock block;  // this may start threads
 #pragma omp parallel num_threads(threads)
     {
       currentIndex = omp_get_thread_num();

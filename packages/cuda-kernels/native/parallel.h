@@ -8,6 +8,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <csignal>
+#endif
+
 namespace d2v {
 
 /// Threads that a loop started from this thread may use. Set per environment (each worker thread has its own).
@@ -16,6 +20,22 @@ void setThreadCount(int n);
 
 /// Index of the running thread within the current loop, 0 <= index < threadCount().
 int threadIndex();
+
+/// While it lives, the calling thread takes no signals (but those of its own faults), and threads that it starts never do:
+/// signals are for the threads that Node made. oneDNN's AVX-512 matrix products keep values beyond the end of the stack,
+/// where a signal handler (a profiler's, Ctrl-C's) would overwrite them.
+class SignalBlock {
+ public:
+  SignalBlock();
+  ~SignalBlock();
+  SignalBlock(const SignalBlock&) = delete;
+  SignalBlock& operator=(const SignalBlock&) = delete;
+
+ private:
+#if defined(__unix__) || defined(__APPLE__)
+  sigset_t before_;
+#endif
+};
 
 /// Takes OpenMP's threads instead of the pool's from now on, in the whole process: with oneDNN, whose threads those are.
 void useOpenMpThreads();

@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -129,6 +131,30 @@ describe('in a process of its own', () => {
       })()`,
     );
     expect([status, out]).toEqual([0, 'true']);
+  });
+
+  test('a profiler, whose signals come in the middle of a product, does no harm', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'd2v-profile-'));
+    try {
+      const { out, status } = run(
+        `const [x, w, dy, dw] = [[640, 768], [1024, 768], [640, 1024], [1024, 768]].map((shape) => n.full(shape, 1));
+        const end = Date.now() + 1000;
+        while (Date.now() < end) {
+          const id = n.scopeBegin();
+          n.linearGradWeight_(dw, dy, x, null);
+          n.linearGradInput(dy, w);
+          n.linear(x, w, null, {});
+          n.scopeEnd(id, []);
+        }
+        console.log('alive')`,
+        '--cpu-prof',
+        '--cpu-prof-interval=100',
+        `--cpu-prof-dir=${folder}`,
+      );
+      expect([status, out]).toEqual([0, 'alive']);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   test('leaving with tensors and open scopes is no problem', () => {

@@ -64,6 +64,7 @@ void finishRows(const GemmProblem& p, const float* product, int64_t begin, int64
 }
 
 bool sgemm(const GemmProblem& p, float* c, float beta) {
+  const SignalBlock block;
   return dnnl_sgemm(p.transA ? 'T' : 'N', p.transB ? 'T' : 'N', p.m, p.n, p.k, p.alpha, p.a, p.lda, p.b, p.ldb, beta, c,
                     p.ldc) == dnnl_success;
 }
