@@ -1,4 +1,4 @@
-"""Shows that `data2vec_image.py` is the reference model: python3 check_fixture.py path/to/image_base_a.json
+"""Shows that the peers are the reference models: python3 check_fixture.py path/to/image_base_a.json
 
 Runs the fixture's input, mask and noise, and compares activations, losses, gradients, one update and the ten-step
 trace. Prints the largest error per quantity and its limit; exits 1 where a limit is passed.
@@ -7,22 +7,50 @@ trace. Prints the largest error per quantity and its limit; exits 1 where a limi
 import argparse
 import json
 import math
+import re
 import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from data2vec_image import Config, Data2Vec, Trainer, sincos_positions
+from data2vec import Config, Data2Vec, Trainer
+from data2vec_audio import AudioConfig
+from data2vec_image import ImageConfig, sincos_positions
+from data2vec_text import TextConfig
 
 DTYPES = {'F32': torch.float32, 'I32': torch.int32, 'U8': torch.uint8}
-# What this peer implements; a fixture that asks for something else is not for it.
+# What the peers implement; a fixture that asks for something else is not for them.
 REQUIRED = {
-    'loss_beta': 0, 'loss_scale': None, 'layer_norm_first': False, 'end_of_block_targets': False,
-    'instance_norm_target_layer': True, 'layer_norm_target_layer': False, 'batch_norm_target_layer': False,
-    'instance_norm_targets': False, 'layer_norm_targets': True, 'ema_encoder_only': False, 'norm_affine': True,
-    'recon_loss': 0, 'd2v_loss': 1,
+    'loss_beta': 0, 'layer_norm_first': False, 'end_of_block_targets': False, 'instance_norm_target_layer': True,
+    'layer_norm_target_layer': False, 'batch_norm_target_layer': False, 'instance_norm_targets': False,
+    'norm_affine': True, 'recon_loss': 0, 'd2v_loss': 1,
 }  # fmt: skip
+# Names of parameters, here and there: the modality's own ones; the shared blocks have the same name everywhere.
+NAMES = {
+    'IMAGE': (
+        (r'patch\.', 'local_encoder.proj.'),
+        (r'positions', 'fixed_positional_encoder.positions'),
+        (r'cls', 'extra_tokens'),
+    ),
+    'AUDIO': (
+        (r'convs\.(\d+)\.', r'local_encoder.conv_layers.\1.0.'),
+        (r'norms\.(\d+)\.', r'local_encoder.conv_layers.\1.2.1.'),
+        (r'feature_norm\.', 'project_features.1.'),
+        (r'project\.', 'project_features.2.'),
+        (r'positions\.(\d+)\.', lambda m: f'relative_positional_encoder.{int(m[1]) + 1}.0.'),
+    ),
+    'TEXT': (
+        (r'tokens\.', 'local_encoder.embed_tokens.'),
+        (r'positions\.', 'local_encoder.embed_positions.'),
+        (r'embedding_norm\.', 'local_encoder.layernorm_embedding.'),
+    ),
+}
+COMMON_NAMES = (
+    (r'norm\.', 'context_encoder.norm.'),
+    (r'prenet\.', 'context_encoder.blocks.'),
+    (r'decoder\.convs\.(\d+)\.', r'decoder.blocks.\1.0.'),
+)
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -39,45 +67,66 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def config_of(fixture: dict) -> Config:
-    c, o = fixture['config'], fixture['optimizer']
-    i = c['modalities']['image']
-    d = i['decoder']
+    c, o, modality = fixture['config'], fixture['optimizer'], fixture['modality']
+    m = c['modalities'][modality.lower()]
+    d = m['decoder']
     wrong = {k: c[k] for k, v in REQUIRED.items() if c[k] != v}
     if wrong:
-        sys.exit(f'this peer has no {wrong}')
-    return Config(
-        image_size=i['input_size'], channels=i['in_chans'], patch=i['patch_size'], width=c['embed_dim'],
-        depth=c['depth'], prenet=i['prenet_depth'], heads=c['num_heads'], mlp_ratio=c['mlp_ratio'],
-        norm_eps=c['norm_eps'], top_k=c['average_top_k_layers'], clone_batch=c['clone_batch'],
-        mask_prob=i['mask_prob'], mask_adjust=i['mask_prob_adjust'], mask_length=i['mask_length'],
-        noise_std=i['mask_noise_std'], decoder_width=d['decoder_dim'], decoder_groups=d['decoder_groups'],
-        decoder_kernel=d['decoder_kernel'], decoder_layers=d['decoder_layers'], cls_loss=c['cls_loss'],
-        ema_start=c['ema_decay'], ema_end=c['ema_end_decay'], ema_anneal=c['ema_anneal_end_step'], lr=o['lr'],
-        betas=tuple(o['betas']), adam_eps=o['eps'], weight_decay=o['weight_decay'], clip_norm=o['clip_norm'],
+        sys.exit(f'the peers have no {wrong}')
+    shared = dict(
+        width=c['embed_dim'], depth=c['depth'], prenet=m['prenet_depth'], heads=c['num_heads'],
+        mlp_ratio=c['mlp_ratio'], norm_eps=c['norm_eps'], top_k=c['average_top_k_layers'],
+        clone_batch=c['clone_batch'], mask_prob=m['mask_prob'], noise_std=m['mask_noise_std'],
+        decoder_width=d['decoder_dim'], decoder_groups=d['decoder_groups'], decoder_kernel=d['decoder_kernel'],
+        decoder_layers=d['decoder_layers'], decoder_residual=d['decoder_residual'],
+        projections=d['projection_layers'], projection_ratio=d['projection_ratio'], loss_scale=c['loss_scale'],
+        layer_norm_targets=c['layer_norm_targets'], cls_loss=c['cls_loss'], ema_start=c['ema_decay'],
+        ema_end=c['ema_end_decay'], ema_anneal=c['ema_anneal_end_step'], lr=o['lr'], betas=tuple(o['betas']),
+        adam_eps=o['eps'], weight_decay=o['weight_decay'], clip_norm=o['clip_norm'],
     )  # fmt: skip
+    source = fixture['tensors']['input/source']['shape']
+    if modality == 'IMAGE':
+        return ImageConfig(
+            image_size=m['input_size'], channels=m['in_chans'], patch=m['patch_size'],
+            mask_adjust=m['mask_prob_adjust'], mask_length=m['mask_length'], **shared,
+        )  # fmt: skip
+    if modality == 'AUDIO':
+        return AudioConfig(
+            samples=source[1], layers=conv_layers(m['feature_encoder_spec']), position_width=m['conv_pos_width'],
+            position_depth=m['conv_pos_depth'], position_groups=m['conv_pos_groups'], mask_length=m['mask_length'],
+            **shared,
+        )  # fmt: skip
+    vocab = fixture['tensors']['param/modality_encoders.TEXT.local_encoder.embed_tokens.weight']['shape'][0]
+    return TextConfig(vocab=vocab, tokens=source[1], most_tokens=m['max_source_positions'], **shared)
 
 
-def reference_name(name: str) -> str:
+def conv_layers(spec: str) -> tuple[tuple[int, int, int], ...]:
+    """`[(16, 10, 5)] + [(16, 3, 2)] * 4` -> (width, kernel, stride) of each layer."""
+    layers = []
+    for part in spec.split('+'):
+        width, kernel, stride, *times = map(int, re.findall(r'\d+', part))
+        layers += [(width, kernel, stride)] * (times[0] if times else 1)
+    return tuple(layers)
+
+
+def reference_name(name: str, modality: str) -> str:
     """`encoder.blocks.0.fc1.weight` -> the fixture's name of the same parameter."""
     name = name.removeprefix('encoder.').removeprefix('teacher.')
-    name = name.replace('.qkv.', '.attn.qkv.').replace('.proj.', '.attn.proj.') if 'decoder' not in name else name
-    name = name.replace('.fc1.', '.mlp.fc1.').replace('.fc2.', '.mlp.fc2.')
-    image = 'modality_encoders.IMAGE.'
+    if not name.startswith('decoder.'):
+        name = re.sub(r'(blocks|prenet)\.(\d+)\.(qkv|proj)\.', r'\1.\2.attn.\3.', name)
+        name = re.sub(r'(blocks|prenet)\.(\d+)\.(fc1|fc2)\.', r'\1.\2.mlp.\3.', name)
     if name.startswith('blocks.'):
         return name
-    for mine, theirs in (
-        ('patch.', 'local_encoder.proj.'),
-        ('positions', 'fixed_positional_encoder.positions'),
-        ('cls', 'extra_tokens'),
-        ('norm.', 'context_encoder.norm.'),
-        ('prenet.', 'context_encoder.blocks.'),
-    ):
-        if name.startswith(mine):
-            return image + theirs + name[len(mine) :]
-    if name.startswith('decoder.convs.'):
-        layer, kind = name.removeprefix('decoder.convs.').split('.')
-        return f'{image}decoder.blocks.{layer}.0.{kind}'
-    return image + name
+    for mine, theirs in (*NAMES[modality], *COMMON_NAMES):
+        if re.match(mine, name):
+            name = re.sub(f'^{mine}', theirs, name)
+            break
+    return f'modality_encoders.{modality}.{name}'
+
+
+def stored(t: dict[str, torch.Tensor], key: str, like: torch.Tensor) -> torch.Tensor:
+    """A tensor of the fixture in the shape that the peer has it in (a line is a picture of one line there)."""
+    return t[key].reshape(like.shape)
 
 
 def fixture_noise(spec: dict, step: int) -> torch.Tensor:
@@ -114,55 +163,55 @@ class Report:
 
 @torch.no_grad()
 def check_activations(report: Report, model: Data2Vec, t: dict[str, torch.Tensor], keep, masked) -> None:
-    cfg, images = model.cfg, t['input/source']
-    encoder, teacher, d = model.encoder, model.teacher, model.cfg.width
-    local = encoder.local_features(images)
-    placed = (local + encoder.positions).repeat_interleave(cfg.clone_batch, 0)
-    tokens = placed.gather(1, keep[..., None].expand(-1, -1, d))
-    out, _ = encoder(tokens)
+    source, encoder, teacher = t['input/source'], model.encoder, model.teacher
+    local = encoder.local_features(source)
+    tokens, bias = encoder.visible(local, keep)
+    out, _ = encoder(tokens, bias)
     decoder_in = model.decoder_input(out, keep, masked, t['input/mask_noise'])
-    full = teacher.local_features(images) + teacher.positions
-    teacher_out, ffns = teacher(full)
+    full, full_bias = teacher.visible(local if teacher.not_averaged else teacher.local_features(source), None)
+    teacher_out, ffns = teacher(full, full_bias)
     got = {
         'mid/local_features': local,
-        'mid/encoder_in': encoder.embed(tokens),
+        'mid/encoder_in': encoder.embed(tokens, bias),
         'mid/encoder_out': out,
         'mid/decoder_in': decoder_in,
         'mid/decoder_out': model.decoder.proj(model.decoder(decoder_in)),
-        'mid/teacher_in': teacher.embed(full),
+        'mid/teacher_in': teacher.embed(full, full_bias),
         'mid/teacher_out': teacher_out,
-        'mid/targets': model.targets(images),
-        'features/x': encoder(local + encoder.positions)[0],
-        **{f'mid/teacher_ffn_{i}': f[:, 1:] for i, f in enumerate(ffns)},
+        'mid/targets': model.targets(source, local),
+        'features/x': encoder(*encoder.visible(local, None))[0],
+        **{f'mid/teacher_ffn_{i}': f[:, f.shape[1] - local.shape[1] :] for i, f in enumerate(ffns)},
     }
+    if bias is not None:
+        got['mid/alibi_bias_row0'] = bias[0]
     for name, value in got.items():
         report.relative('activations', value, t[name], 2e-5, name)
         report.absolute('activations (abs)', value, t[name], 1e-4, name)
 
 
 def check_update(report: Report, trainer: Trainer, fixture: dict, t: dict[str, torch.Tensor], draw) -> None:
-    model, cfg, scalars = trainer.model, trainer.cfg, fixture['scalars']
+    model, cfg, scalars, modality = trainer.model, trainer.cfg, fixture['scalars'], fixture['modality']
     result = trainer.loss(t['input/source'], *draw)
-    for key, value in zip(('IMAGE_regression', 'cls'), result):
-        want = scalars['losses_summed'][key]
-        report.add('losses, step 1', abs(value.item() / want - 1), 2e-6, key)
+    for key, value in zip((f'{modality}_regression', 'cls'), result):
+        if key in scalars['losses_summed']:
+            want = scalars['losses_summed'][key]
+            report.add('losses, step 1', abs(value.item() / want - 1), 2e-6, key)
     (sum(result) / draw[1].numel()).backward()
     norm = torch.nn.utils.clip_grad_norm_(trainer.params, math.inf).item()
     report.add('gradient norm', abs(norm / scalars['grad_norm_before_clip'] - 1), 1e-5, 'step 1')
     learned = {n: p for n, p in model.named_parameters() if p.requires_grad}
     for name, p in learned.items():
-        got, want = p.grad, t['grad/' + reference_name(name)]
+        got, want = p.grad, stored(t, 'grad/' + reference_name(name, modality), p)
         if name.endswith('qkv.bias'):  # the key part's gradient is rounding noise
-            got, want = ((x.view(3, -1)[1]) for x in (got, want))
-            report.absolute('gradients of key biases (abs)', got, want, 1e-6, name)
-            got, want = ((x.view(3, -1)[[0, 2]]) for x in (p.grad, t['grad/' + reference_name(name)]))
+            report.absolute('gradients of key biases (abs)', *(x.view(3, -1)[1] for x in (got, want)), 1e-6, name)
+            got, want = (x.view(3, -1)[[0, 2]] for x in (got, want))
         report.relative('gradients', got, want, 1e-4, name)
     torch.nn.utils.clip_grad_norm_(trainer.params, cfg.clip_norm or math.inf)
     trainer.update()
     slack = (1 - trainer.ema_decay(1)) * cfg.lr
     for name, p in [*learned.items(), *((n, p) for n, p in model.named_parameters() if n.startswith('teacher.'))]:
         kind = 'ema' if name.startswith('teacher.') else 'param'
-        got, want = p.detach(), t[f'after/{kind}/' + reference_name(name)]
+        got, want = p.detach(), stored(t, f'after/{kind}/' + reference_name(name, modality), p)
         limit, key_limit = (1e-6, slack + 1e-6) if kind == 'ema' else (5e-5, cfg.lr)
         if name.endswith('qkv.bias'):
             report.absolute(f'after/{kind}, key biases', got.view(3, -1)[1], want.view(3, -1)[1], key_limit, name)
@@ -176,27 +225,32 @@ def main() -> None:
     parser.add_argument('--compile', action='store_true', help='check what torch.compile makes of it')
     args = parser.parse_args()
     fixture = json.loads(args.fixture.read_text())
-    if fixture['modality'] != 'IMAGE':
-        sys.exit('this peer knows images only')
     t = read_safetensors(args.fixture.with_suffix('.safetensors'))
-    cfg = config_of(fixture)
+    cfg, modality = config_of(fixture), fixture['modality']
     mask = t['input/mask'].bool()
     order = mask.byte().argsort(dim=1, stable=True)
-    keep, masked = order[:, : cfg.kept], order[:, cfg.kept :]
-    assert mask.sum(1).eq(masked.shape[1]).all(), 'rows with different counts'
+    counts = (~mask).sum(1)
+    assert counts.eq(counts[0]).all(), 'rows with different counts'
+    keep, masked = order[:, : counts[0]], order[:, counts[0] :]
     report = Report({})
 
     def fresh() -> Trainer:
         model = Data2Vec(cfg)
-        names = [n for n in model.state_dict() if not n.startswith('teacher.')]
-        state = {n: t['param/' + reference_name(n)] for n in names}
-        start = {n: t.get('ema/' + reference_name(n), t['param/' + reference_name(n)]) for n in names}
-        state |= {n.replace('encoder.', 'teacher.', 1): v for n, v in start.items() if n.startswith('encoder.')}
+        state = {}
+        for name, value in model.state_dict().items():
+            reference = reference_name(name, modality)
+            if name.endswith('slopes'):
+                state[name] = value
+            elif name.startswith('teacher.') and f'ema/{reference}' in t:
+                state[name] = stored(t, f'ema/{reference}', value)
+            else:
+                state[name] = stored(t, f'param/{reference}', value)
         model.load_state_dict(state)
         return Trainer(cfg, model, args.compile)
 
-    positions = t['param/modality_encoders.IMAGE.fixed_positional_encoder.positions']
-    report.absolute('positions', sincos_positions(cfg.width, cfg.grid), positions, 1e-6, 'sin-cos table')
+    if modality == 'IMAGE':
+        positions = t['param/modality_encoders.IMAGE.fixed_positional_encoder.positions']
+        report.absolute('positions', sincos_positions(cfg.width, cfg.grid), positions, 1e-6, 'sin-cos table')
     report.absolute('noise', fixture_noise(fixture['noise'], 0), t['input/mask_noise'], 1e-9, 'step 0')
     trainer = fresh()
     check_activations(report, trainer.model, t, keep, masked)
@@ -204,13 +258,15 @@ def main() -> None:
     trainer = fresh()
     for step, want in enumerate(fixture['trace']):
         got = trainer.step(t['input/source'], (keep, masked, fixture_noise(fixture['noise'], step)))
+        wanted = want['losses_summed']
         for name, value, reference, limit in (
             ('trace losses', got['loss'], want['loss_normalised'], 1e-5),
-            ('trace losses', got['regression'], want['losses_summed']['IMAGE_regression'], 1e-5),
-            ('trace losses', got['cls'], want['losses_summed']['cls'], 1e-5),
+            ('trace losses', got['regression'], wanted[f'{modality}_regression'], 1e-5),
+            ('trace losses', got['cls'], wanted.get('cls', 0), 1e-5),
             ('trace gradient norms', got['grad_norm'], want['grad_norm'], 1e-4),
         ):
-            report.add(name, abs(value.item() / reference - 1), limit, f'step {step + 1}')
+            error = abs(value.item() / reference - 1) if reference else abs(value.item())
+            report.add(name, error, limit, f'step {step + 1}')
     failed = False
     for quantity, (error, limit, where) in report.worst.items():
         ok = error <= limit

@@ -1,6 +1,6 @@
 """Step time of the PyTorch peer: mask + forward + backward + clip + Adam + EMA.
 
-    python3 bench_image.py --preset tiny|base [--compile] [--threads 2] [--updates N] [--warmup N]
+    python3 bench_peer.py image|audio|text --preset tiny|base [--compile] [--threads 2] [--updates N] [--warmup N]
 
 Prints one JSON line. With --serve it prints a line `ready` after the warm-up, then answers every line `N` on standard
 input with the JSON of N more updates, so that a caller can alternate between this and another implementation.
@@ -14,23 +14,31 @@ import statistics
 import sys
 import time
 
+import data2vec_audio
+import data2vec_image
+import data2vec_text
 import torch
-from data2vec_image import PRESETS, Trainer
+from data2vec import Trainer
+
+PRESETS = {
+    'image': data2vec_image.PRESETS, 'audio': data2vec_audio.PRESETS, 'text': data2vec_text.PRESETS,
+}  # fmt: skip
 
 
-def measure(trainer: Trainer, images: torch.Tensor, updates: int) -> dict:
+def measure(trainer: Trainer, source: torch.Tensor, updates: int) -> dict:
     times = []
     loss = 0.0
     for _ in range(updates):
         start = time.perf_counter()
-        loss = trainer.step(images)['loss'].item()
+        loss = trainer.step(source)['loss'].item()
         times.append(time.perf_counter() - start)
     return {'seconds': times, 'median': statistics.median(times), 'loss': loss}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--preset', choices=sorted(PRESETS), default='tiny')
+    parser.add_argument('modality', choices=sorted(PRESETS))
+    parser.add_argument('--preset', choices=['tiny', 'base'], default='tiny')
     parser.add_argument('--compile', action='store_true')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--updates', type=int, default=10)
@@ -40,18 +48,19 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
-    batch, cfg = PRESETS[args.preset]
-    images = torch.randn(batch, cfg.channels, cfg.image_size, cfg.image_size)
+    batch, cfg = PRESETS[args.modality][args.preset]
+    source = cfg.source(batch)
     trainer = Trainer(cfg, compiled=args.compile)
-    measure(trainer, images, args.warmup)
+    measure(trainer, source, args.warmup)
 
     def answer(updates: int) -> None:
         about = {
-            'peer': 'pytorch', 'version': torch.__version__, 'compiled': args.compile, 'preset': args.preset,
+            'peer': 'pytorch', 'version': torch.__version__, 'compiled': args.compile, 'modality': args.modality,
+            'preset': args.preset,
             'threads': torch.get_num_threads(), 'config': {'batch': batch, **dataclasses.asdict(cfg)},
         }  # fmt: skip
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
-        print(json.dumps({**about, **measure(trainer, images, updates), 'peak_rss': peak}), flush=True)
+        print(json.dumps({**about, **measure(trainer, source, updates), 'peak_rss': peak}), flush=True)
 
     if not args.serve:
         answer(args.updates)
