@@ -10,7 +10,7 @@ import { type BenchReport, side } from './report.js';
 import { UpdateRunner } from './runner.js';
 import { median } from './statistics.js';
 import { measureWaiting } from './waiting.js';
-import { type Workload, workloads } from './workloads.js';
+import { type Workload, workloads } from './workloads/index.js';
 
 export interface Bench {
   modality: Modality;
@@ -84,9 +84,9 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
       for (const peer of peers) await peer.run(perRound);
       peak.measure();
     }
-    for (const peer of peers) peer.checkConfig(workload.peer.expected(config));
+    for (const peer of peers) peer.checkConfig(workload.peerConfig(config));
     const last = memoryPoint(0, device);
-    const shape = workload.shape(config);
+    const shape = workload.shape(config, runner.meanKept);
     const flops = updateFlops(shape);
     const about = { samples: shape.samples, flops, peak: peak.best };
     const { isa, gemm, threads } = k.deviceInfo();
@@ -137,9 +137,9 @@ async function startPeers({ workload, options, log }: Bench): Promise<Peer[]> {
   const peers: Peer[] = [];
   for (const compiled of [false, true]) {
     log(compiled ? 'compiling the PyTorch peer' : 'starting the PyTorch peer');
-    const { script } = workload.peer;
     const { preset, warmup } = workload;
-    peers.push(await Peer.start({ script, preset, warmup, compiled, threads: options.threads }));
+    const { modality, threads } = options;
+    peers.push(await Peer.start({ modality, preset, warmup, compiled, threads }));
   }
   return peers;
 }

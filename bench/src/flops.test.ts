@@ -38,6 +38,14 @@ describe('updateFlops', () => {
     expect(updateFlops({ ...base, teacherBlocks: 0 }).total).toBe(3 * (student + decoder));
   });
 
+  it('counts local features per sample and relative positions per row, with the teacher once more', () => {
+    const more = updateFlops({ ...tiny, featuresPerSample: 1e9, positionsPerToken: 1e5 });
+    const { samples, clones, tokens } = tiny;
+    expect(more.features).toBe(samples * 1e9 + samples * clones * tokens * 1e5);
+    const extra = 3 * more.features + samples * tokens * 1e5;
+    expect(more.total - updateFlops(tiny).total).toBeCloseTo(extra, -3);
+  });
+
   it('counts the teacher once per sample', () => {
     const more = updateFlops({ ...tiny, clones: 8 });
     expect(more.teacher).toBe(updateFlops(tiny).teacher);

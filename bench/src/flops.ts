@@ -1,11 +1,13 @@
 /**
- * Model FLOPs of one update: two per multiply-add of the linear layers of the transformer blocks and of the decoder's
- * convolutions and projection. Backward counts as two forwards; the teacher has none.
+ * Model FLOPs of one update: two per multiply-add of the linear layers of the transformer blocks, of the convolutions
+ * and projections of the decoder, and of those that audio has before the blocks. Backward counts as two forwards; the
+ * teacher has none.
  *
- * Left out, as in the published figure that the goal refers to (43 GFLOP for `tiny`, 442 for `base`): the products of
- * attention scores and values, and the patch embedding (2 % together). The decoder's projection counts for all tokens,
- * as in the original, also where an implementation projects masked tokens only. So the number belongs to the model, not
- * to an implementation, and a faster way to the same result shows as a larger share of the peak.
+ * Left out, as in the published figure that the goal refers to (43 GFLOP for the images of `tiny`, 442 for `base`): the
+ * products of attention scores and values, and the embedding of patches or tokens (2 % together). The decoder's
+ * projections count for all tokens, as in the original, also where an implementation projects masked tokens only. So the
+ * number belongs to the model, not to an implementation, and a faster way to the same result shows as a larger share of
+ * the peak.
  */
 export interface UpdateShape {
   /** Samples per update, before clone_batch repeats them. */
@@ -13,7 +15,7 @@ export interface UpdateShape {
   clones: number;
   /** Tokens of a sample without extra ones. */
   tokens: number;
-  /** Tokens the student sees, without extra ones. */
+  /** Tokens the student sees, without extra ones; a mean where masks differ in their number. */
   kept: number;
   extra: number;
   width: number;
@@ -21,6 +23,10 @@ export interface UpdateShape {
   /** Blocks of the student: the modality's own and the shared ones. */
   studentBlocks: number;
   teacherBlocks: number;
+  /** Forward FLOPs of local features, learned from the gradient of all rows. Default 0. */
+  featuresPerSample?: number;
+  /** Forward FLOPs of relative positions: for all tokens of every row, and once per sample for the teacher. Default 0. */
+  positionsPerToken?: number;
   decoder: {
     width: number;
     groups: number;
@@ -36,7 +42,9 @@ export interface UpdateFlops {
   student: number;
   decoder: number;
   teacher: number;
-  /** Forward and backward of student and decoder, forward of the teacher. */
+  /** Local features and the student's relative positions. */
+  features: number;
+  /** Forward and backward of features, student and decoder, forward of the teacher. */
   total: number;
 }
 
@@ -46,7 +54,9 @@ export function updateFlops(shape: UpdateShape): UpdateFlops {
   // Query, key, value: 3; output: 1; the two layers of the MLP: one ratio each.
   const perToken = 2 * width ** 2 * (4 + 2 * shape.mlpRatio);
   const student = rows * (kept + extra) * perToken * shape.studentBlocks;
-  const teacher = samples * (tokens + extra) * perToken * shape.teacherBlocks;
+  const { featuresPerSample = 0, positionsPerToken = 0 } = shape;
+  const teacher = samples * ((tokens + extra) * perToken * shape.teacherBlocks + tokens * positionsPerToken);
+  const features = samples * featuresPerSample + rows * tokens * positionsPerToken;
   const taps = decoder.kernel.reduce((product, k) => product * k, 1);
   let inputs = width;
   let perDecoded = 0;
@@ -59,5 +69,11 @@ export function updateFlops(shape: UpdateShape): UpdateFlops {
     inputs = outputs;
   }
   const decoded = rows * tokens * perDecoded;
-  return { student, decoder: decoded, teacher, total: 3 * (student + decoded) + teacher };
+  return {
+    student,
+    decoder: decoded,
+    teacher,
+    features,
+    total: 3 * (features + student + decoded) + teacher,
+  };
 }

@@ -26,7 +26,7 @@ export function peerMissing(): string | null {
 }
 
 export interface PeerOptions {
-  script: string;
+  modality: string;
   preset: string;
   /** 0: all cores. */
   threads: number;
@@ -55,7 +55,7 @@ export class Peer {
 
   /** Starts the peer and waits for its warm-up (compiling takes a minute or so). */
   static async start(options: PeerOptions): Promise<Peer> {
-    const args = [join(FOLDER, options.script), '--serve', '--preset', options.preset];
+    const args = [join(FOLDER, 'bench_peer.py'), options.modality, '--serve', '--preset', options.preset];
     args.push('--warmup', String(options.warmup));
     if (options.threads > 0) args.push('--threads', String(options.threads));
     if (options.compiled) args.push('--compile');

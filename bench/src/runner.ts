@@ -9,6 +9,8 @@ export type Phase = (typeof PHASES)[number];
 export class UpdateRunner {
   private readonly model: Data2Vec;
   private readonly optimizer: Adam;
+  private updates = 0;
+  private kept = 0;
 
   constructor(
     private readonly modality: Modality,
@@ -37,6 +39,11 @@ export class UpdateRunner {
     return sum;
   }
 
+  /** Tokens that the student saw of a row, the mean over all updates so far. */
+  get meanKept(): number {
+    return this.kept / this.updates;
+  }
+
   /** One update; returns its loss per masked token. `onPhase` hears of the end of each phase. */
   update(onPhase?: (phase: Phase) => void): number {
     const { model, optimizer, config, modality } = this;
@@ -51,6 +58,8 @@ export class UpdateRunner {
       update: model.numUpdates,
       firstSample: 0,
     });
+    this.updates++;
+    this.kept += plan.mask.keptPerRow;
     end('masks');
     const result = model.forward(plan, { totalSampleSize: plan.sampleSize });
     const loss = result.loss / plan.sampleSize;

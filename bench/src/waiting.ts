@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Modality, overrideConfig, type RunConfig, readMetrics, train } from '@d2v/core';
-import type { Workload } from './workloads.js';
+import type { Workload } from './workloads/index.js';
 
 export interface WaitingReport {
   updates: number;
@@ -29,6 +29,7 @@ export async function measureWaiting(
     const runConfig = overrideConfig(modality, config, {
       set: [
         `data.path=${samples}`,
+        `data.cache_dir=${join(folder, 'cache')}`,
         'data.valid_share=0',
         `optimization.max_update=${2 * half}`,
         `common.log_interval=${half}`,
