@@ -3,6 +3,7 @@ import { defineModality } from '@d2v/core';
 import { bagOfTokens } from './baseline.js';
 import { collateText } from './collate.js';
 import { textConfigSchema } from './config.js';
+import { isTextName } from './corpus/files.js';
 import { textDataSchema } from './data-config.js';
 import { datasets } from './datasets/index.js';
 import { TextEncoder } from './encoder.js';
@@ -10,6 +11,7 @@ import { openTextInputs } from './inputs.js';
 import { openTextData } from './open.js';
 import { presets } from './presets.js';
 import { suggestSettings } from './suggest.js';
+import { trainTokenizer } from './tokenizer-command.js';
 
 export default defineModality({
   name: 'text',
@@ -26,8 +28,10 @@ export default defineModality({
   createEncoder: (context) => new TextEncoder(context),
   openData: openTextData,
   openInputs: openTextInputs,
+  accepts: isTextName,
   collate: collateText,
   datasets,
   suggest: suggestSettings,
   baseline: { name: 'bag of BPE tokens', features: bagOfTokens },
+  commands: [trainTokenizer],
 });

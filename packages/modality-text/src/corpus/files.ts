@@ -10,6 +10,10 @@ import fastGlob from 'fast-glob';
 const TEXT = ['txt', 'text', 'md'];
 const JSONL = ['jsonl', 'ndjson'];
 const PATTERN = `**/*.{${[...TEXT, ...JSONL].join(',')}}{,.gz}`;
+const NAME = new RegExp(`\\.(${[...TEXT, ...JSONL].join('|')})(\\.gz)?$`, 'i');
+
+/** Whether a file is text, by its name. */
+export const isTextName = (name: string): boolean => NAME.test(name);
 const isJsonl = (name: string) => new RegExp(`\\.(${JSONL.join('|')})(\\.gz)?$`, 'i').test(name);
 
 /** A file of text. */

@@ -12,7 +12,7 @@ const fileSchema = z.looseObject({
   added_tokens: z
     .array(z.looseObject({ id: z.int(), content: z.string(), special: z.boolean().default(false) }))
     .nullish(),
-  normalizer: z.unknown(),
+  normalizer: z.unknown().optional(),
   pre_tokenizer: z
     .looseObject({
       type: z.string(),
@@ -21,7 +21,7 @@ const fileSchema = z.looseObject({
     })
     .nullish(),
   model: z.looseObject({
-    type: z.string().optional(),
+    type: z.enum(['BPE', 'WordPiece', 'Unigram']).optional(),
     vocab: z.union([
       z.record(z.string(), z.int().min(0)),
       z

@@ -11,7 +11,15 @@ export const GPT2 = 'gpt2';
 
 /** Builds a tokenizer from its files. @param label where they are from, for messages */
 export function makeTokenizer(files: Assets, label: string): Tokenizer {
-  return isGpt2(files) ? gpt2Tokenizer(files, label) : huggingFaceTokenizer(jsonOf(files, label), label);
+  const plain = Object.fromEntries(
+    Object.entries(files).map(([name, bytes]) => [name, withoutBuffer(bytes)]),
+  );
+  return isGpt2(plain) ? gpt2Tokenizer(plain, label) : huggingFaceTokenizer(jsonOf(plain, label), label);
+}
+
+/** Plain bytes, which come out of a checkpoint as they went in. */
+function withoutBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** The number of ids that a tokenizer's files make. */

@@ -19,7 +19,7 @@ export interface TrainOptions {
 /** Entries that every vocabulary has: special tokens, bytes, `<mask>`. */
 export const SMALLEST_VOCABULARY = SPECIAL_TOKENS.length + 256 + 1;
 
-/** Distinct words that are kept; when there are more, the rare ones are dropped. */
+/** Distinct words that are kept by default: some hundred megabytes. */
 const MOST_WORDS = 1 << 21;
 /** Longer words (base64, rows of dashes) teach nothing and cost much. */
 const LONGEST_WORD = 256;
@@ -28,6 +28,9 @@ const LONGEST_WORD = 256;
 export class WordCounter {
   private counts = new Map<string, number>();
   private least = 1;
+
+  /** @param most distinct words that are kept; when there are more, the rare ones are dropped */
+  constructor(private readonly most = MOST_WORDS) {}
 
   /** Adds a piece of text. Pieces should end between words. */
   add(text: string): void {
@@ -42,7 +45,7 @@ export class WordCounter {
       }
       from = to;
     }
-    while (this.counts.size > MOST_WORDS) this.prune();
+    while (this.counts.size > this.most) this.prune();
   }
 
   /** Words by count. */
