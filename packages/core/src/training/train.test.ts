@@ -1,62 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import * as k from '@d2v/cuda-kernels';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { resolveConfig } from '../config/resolve.js';
+import { describe, expect, it } from 'vitest';
 import { openSafetensors } from '../interchange/safetensors.js';
-import type { Modality } from '../modality/contract.js';
-import { framesOf, type WaveOptions, waveConfig, waves, wavesModality } from './__fixtures__/waves.js';
+import { abortAt, type Settings, testRuns } from './__fixtures__/runs.js';
+import { waves } from './__fixtures__/waves.js';
 import type { TrainerEvent } from './events.js';
-import { readMetrics } from './metrics-log.js';
-import { type TrainOptions, train } from './train.js';
 
-let parent: string;
-beforeEach(() => {
-  parent = mkdtempSync(join(tmpdir(), 'd2v-train-'));
-});
-afterEach(() => rmSync(parent, { recursive: true, force: true }));
-
-type Settings = Parameters<typeof waveConfig>[0];
-
-function run(name: string, settings: Settings, options: Partial<TrainOptions> = {}, data: WaveOptions = {}) {
-  return train({
-    config: waveConfig(settings),
-    modality: wavesModality,
-    runDir: join(parent, name),
-    openSource: async () => waves(data),
-    ...options,
-  });
-}
-
-const TIMES = new Set(['seconds', 'samples_per_second', 'wait_share']);
-const metricsOf = (name: string) =>
-  readMetrics(join(parent, name, 'metrics.jsonl')).map((record) =>
-    Object.fromEntries(Object.entries(record).filter(([key]) => !TIMES.has(key))),
-  );
-const bytesOf = (name: string, update: number, file = 'model.safetensors') =>
-  readFileSync(join(parent, name, 'checkpoints', String(update), file));
-function stateOf(name: string, update: number) {
-  const { seconds: _, ...state } = JSON.parse(bytesOf(name, update, 'trainer.json').toString());
-  return state;
-}
-function tensorOf(name: string, update: number, tensor: string, file = 'model.safetensors') {
-  const opened = openSafetensors(join(parent, name, 'checkpoints', String(update), file));
-  try {
-    return opened.readFloat32(tensor);
-  } finally {
-    opened.close();
-  }
-}
-
-/** Aborts once an update is done. */
-function abortAt(update: number): Pick<TrainOptions, 'signal' | 'on'> {
-  const controller = new AbortController();
-  const on = (event: TrainerEvent) => {
-    if (event.type === 'update' && event.update === update) controller.abort();
-  };
-  return { signal: controller.signal, on };
-}
+const { run, pathOf, bytesOf, metricsOf, stateOf, tensorOf } = testRuns();
 
 describe('train', { timeout: 120_000 }, () => {
   it('fills the run folder and tells what happens', async () => {
@@ -68,15 +18,15 @@ describe('train', { timeout: 120_000 }, () => {
       samples: 96,
       checkpoint: 'checkpoints/12',
     });
-    expect(readdirSync(join(parent, 'a')).sort()).toEqual([
+    expect(readdirSync(pathOf('a')).sort()).toEqual([
       'checkpoints',
       'config.yaml',
       'curves.html',
       'metrics.jsonl',
       'tensorboard',
     ]);
-    expect(readdirSync(join(parent, 'a', 'checkpoints')).sort()).toEqual(['10', '12', '5', 'best', 'last']);
-    expect(readdirSync(join(parent, 'a', 'tensorboard'))).toHaveLength(1);
+    expect(readdirSync(pathOf('a', 'checkpoints')).sort()).toEqual(['10', '12', '5', 'best', 'last']);
+    expect(readdirSync(pathOf('a', 'tensorboard'))).toHaveLength(1);
     expect(events[0]).toMatchObject({ type: 'start', resumedFrom: null, maxUpdate: 12, samplesPerEpoch: 40 });
     expect(events.filter(({ type }) => type === 'update')).toHaveLength(12);
     expect(
@@ -98,7 +48,7 @@ describe('train', { timeout: 120_000 }, () => {
       expect(records[0]).toHaveProperty(name, expect.any(Number));
     }
     for (const file of ['config.yaml', 'metrics.jsonl', 'curves.html', 'checkpoints/12/trainer.json']) {
-      expect(readFileSync(join(parent, 'a', file), 'utf8')).not.toContain(parent);
+      expect(readFileSync(pathOf('a', file), 'utf8')).not.toContain(pathOf());
     }
   });
 
@@ -130,7 +80,7 @@ describe('train', { timeout: 120_000 }, () => {
       const result = await run(
         'broken',
         lenient,
-        { ...abortAt(stop), resume: existsSync(join(parent, 'broken')) },
+        { ...abortAt(stop), resume: existsSync(pathOf('broken')) },
         data,
       );
       expect(result).toMatchObject({ reason: 'signal', update: stop, checkpoint: `checkpoints/${stop}` });
@@ -142,99 +92,9 @@ describe('train', { timeout: 120_000 }, () => {
     }
     expect(stateOf('broken', 12)).toEqual(stateOf('whole', 12));
     expect(metricsOf('broken')).toEqual(metricsOf('whole'));
-    expect(readFileSync(join(parent, 'broken', 'bad-samples.jsonl'))).toEqual(
-      readFileSync(join(parent, 'whole', 'bad-samples.jsonl')),
+    expect(readFileSync(pathOf('broken', 'bad-samples.jsonl'))).toEqual(
+      readFileSync(pathOf('whole', 'bad-samples.jsonl')),
     );
-  });
-
-  it('resumes batches by length to the same bits, with damaged samples among them', async () => {
-    const data = { variable: true, faults: { 3: 'bad', 17: 'bad', 29: 'bad' } } as const;
-    const settings = {
-      data: { batch_size: null, batch_length: 40, max_bad_share: 0.2 },
-      optimization: { max_update: 14, update_freq: 2 },
-    };
-    const starts: string[] = [];
-    const on = (event: TrainerEvent) => {
-      if (event.type === 'start') starts.push(event.effectiveBatch);
-      if (event.type === 'warning') expect(event.message).toContain('damaged');
-    };
-    await run('whole', settings, { on }, data);
-    expect(starts[0]).toMatch(
-      /^one update: up to 80 frames \(40 x 2 accumulated\), on average .*one epoch: 40 samples = 442 frames/,
-    );
-    for (const stop of [1, 6, 7, 12]) {
-      const result = await run(
-        'broken',
-        settings,
-        { ...abortAt(stop), resume: existsSync(join(parent, 'broken')) },
-        data,
-      );
-      expect(result).toMatchObject({ reason: 'signal', update: stop });
-    }
-    await run('broken', settings, { resume: true, on }, data);
-    for (const file of ['model.safetensors', 'optimizer.safetensors']) {
-      expect(bytesOf('broken', 14, file).equals(bytesOf('whole', 14, file))).toBe(true);
-    }
-    expect(stateOf('broken', 14)).toEqual(stateOf('whole', 14));
-    expect(stateOf('whole', 14).badSamples.indices).toHaveLength(3);
-    expect(metricsOf('broken')).toEqual(metricsOf('whole'));
-  });
-
-  it('keeps batches within their length, substitutes included', async () => {
-    const sizes: number[][] = [];
-    const watched: Modality = {
-      ...wavesModality,
-      collate(samples, data) {
-        sizes.push(samples.map(({ id }) => framesOf(id)));
-        return wavesModality.collate(samples, data);
-      },
-    };
-    const faults = Object.fromEntries([1, 5, 9, 12, 30].map((i) => [i, 'bad' as const]));
-    const settings = { data: { batch_size: 4, batch_length: 40, max_bad_share: 0.5 } };
-    await run('a', settings, { modality: watched }, { variable: true, faults });
-    // The first two are the longest, for the estimate of memory.
-    const [longest, ...batches] = sizes;
-    expect(longest).toEqual([16, 16]);
-    expect(batches.length).toBeGreaterThanOrEqual(12);
-    for (const batch of batches) {
-      expect(batch.length).toBeLessThanOrEqual(4);
-      expect(batch.length * Math.max(...batch)).toBeLessThanOrEqual(40);
-    }
-    const alone = { data: { batch_size: null, batch_length: 10 }, optimization: { max_update: 30 } };
-    sizes.length = 0;
-    expect(await run('b', alone, { modality: watched }, { variable: true })).toMatchObject({ update: 30 });
-    for (const batch of sizes.slice(1)) if (Math.max(...batch) > 5) expect(batch).toHaveLength(1);
-  });
-
-  it('passes over a batch that is damaged whole, and goes on after it', async () => {
-    // All others are longer than a batch may be, so there is nothing to put in its place.
-    const lonely = { length: 12, variable: true, faults: { 3: 'bad' } } as const;
-    const source = () => ({
-      ...waves(lonely),
-      sizes: () => Float64Array.from({ length: 12 }, (_, i) => (i === 3 ? 1 : 40)),
-    });
-    const settings = {
-      data: { batch_size: 3, batch_length: 30, max_bad_share: 0.5 },
-      optimization: { max_update: 22 },
-    };
-    const result = await run('a', settings, { openSource: async () => source() });
-    // Two epochs of eleven.
-    expect(result).toMatchObject({ update: 22, samples: 22, badSamples: 1 });
-    expect(stateOf('a', 22).position).toEqual({ epoch: 1, offset: expect.toSatisfy((n) => n >= 11) });
-    const faults = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [i, 'bad' as const]));
-    const all = run('b', settings, {
-      openSource: async () => ({ ...source(), ...waves({ faults, length: 12 }) }),
-    });
-    await expect(all).rejects.toThrow(/damaged/);
-  });
-
-  it('says what batches by length need', async () => {
-    const length = { data: { batch_length: 40 } };
-    await expect(run('a', length)).rejects.toThrow(/data that tells the lengths.*set data\.batch_size/);
-    expect(() => waveConfig({ data: { batch_size: null } })).toThrow(/both null/);
-    const { sizeUnit: _, ...without } = wavesModality;
-    const set = ['data.batch_length=4'];
-    expect(() => resolveConfig({ modality: without, set })).toThrow(/modality waves have no lengths/);
   });
 
   it('computes the same with evaluation as without', async () => {
@@ -245,7 +105,7 @@ describe('train', { timeout: 120_000 }, () => {
     );
   });
 
-  it('accumulates to exactly the big batch', async () => {
+  it.each(['samples', 'length'])('accumulates to exactly the big batch, counted in %s', async (unit) => {
     const still = {
       encoder_dropout: 0,
       post_mlp_drop: 0,
@@ -262,12 +122,14 @@ describe('train', { timeout: 120_000 }, () => {
     };
     const settings = (batch: number, freq: number): Settings => ({
       ...(common as Settings),
-      data: { batch_size: batch },
+      // Waves of 16 frames.
+      data: unit === 'samples' ? { batch_size: batch } : { batch_size: null, batch_length: 16 * batch },
       optimization: { max_update: 1, update_freq: freq, clip_norm: 0 },
     });
-    await run('big', settings(12, 1));
-    await run('small', settings(3, 4));
-    const opened = openSafetensors(join(parent, 'big', 'checkpoints', '1', 'optimizer.safetensors'));
+    const openSource = async () => ({ ...waves(), sizes: () => new Float64Array(40).fill(16) });
+    await run('big', settings(12, 1), { openSource });
+    await run('small', settings(3, 4), { openSource });
+    const opened = openSafetensors(pathOf('big', 'checkpoints', '1', 'optimizer.safetensors'));
     const names = opened.names.filter((name) => name.startsWith('m.'));
     opened.close();
     expect(names.length).toBeGreaterThan(20);
@@ -291,7 +153,7 @@ describe('train', { timeout: 120_000 }, () => {
     expect(await run('plateau', { ...long, stop: plateau })).toMatchObject({ reason: 'plateau', update: 7 });
     const timed = await run('time', { ...long, stop: { max_seconds: 0.01 } });
     expect(timed).toMatchObject({ reason: 'max_seconds' });
-    expect(existsSync(join(parent, 'time', timed.checkpoint, 'model.safetensors'))).toBe(true);
+    expect(existsSync(pathOf('time', timed.checkpoint, 'model.safetensors'))).toBe(true);
     const again = await run('time', { ...long, stop: { max_seconds: 0.01 } }, { resume: true });
     expect(again).toMatchObject({ reason: 'max_seconds', update: timed.update });
   });
@@ -318,14 +180,14 @@ describe('train', { timeout: 120_000 }, () => {
   it('stops a collapsed model and keeps the checkpoint before', async () => {
     const guard = { model: { min_target_var: 1000 }, stop: { collapse_after: 7 } };
     await expect(run('a', guard)).rejects.toThrow(/collapsed: at update 8 .*min_target_var 1000/);
-    expect(readdirSync(join(parent, 'a', 'checkpoints')).sort()).toEqual(['5', 'best', 'last']);
+    expect(readdirSync(pathOf('a', 'checkpoints')).sort()).toEqual(['5', 'best', 'last']);
   });
 
   it('lists damaged samples, and stops when there are too many', async () => {
     const faults = Object.fromEntries([1, 2, 3, 4, 5, 6].map((i) => [i, 'bad' as const]));
     const result = await run('some', { data: { max_bad_share: 0.2 } }, {}, { faults });
     expect(result.badSamples).toBe(6);
-    expect(readFileSync(join(parent, 'some', 'bad-samples.jsonl'), 'utf8')).toContain(
+    expect(readFileSync(pathOf('some', 'bad-samples.jsonl'), 'utf8')).toContain(
       '"file":"4.wav","reason":"made so"',
     );
     await expect(run('many', { data: { max_bad_share: 0.1 } }, {}, { faults })).rejects.toThrow(
@@ -347,7 +209,7 @@ describe('train', { timeout: 120_000 }, () => {
     expect(scores[0]).toHaveProperty('eval/linear_top1');
     const best = Math.max(...scores.map((record) => record['eval/knn_top1']!));
     const first = scores.find((record) => record['eval/knn_top1'] === best)!.update;
-    expect(existsSync(join(parent, 'a', 'checkpoints', 'best', 'model.safetensors'))).toBe(true);
+    expect(existsSync(pathOf('a', 'checkpoints', 'best', 'model.safetensors'))).toBe(true);
     expect(stateOf('a', 12).best).toEqual({ metric: 'eval/knn_top1', value: best, update: first });
     await expect(run('b', { eval: { interval_updates: 2 } }, {}, { labelled: false })).rejects.toThrow(
       /no labelled/,
