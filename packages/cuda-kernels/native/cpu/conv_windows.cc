@@ -63,7 +63,7 @@ struct WindowPlan {
   int64_t panelFloats, group, parts;
 
   explicit WindowPlan(const ConvShape& s)
-      : whole(s.cin < 4 * kNR || s.strideW > 1),
+      : whole(s.cin < 2 * kLanes || s.strideW > 1),
         taps(whole ? 1 : s.kW),
         width(whole ? s.kW * s.cin : s.cin),
         step(whole ? 1 : s.strideW),
@@ -131,21 +131,27 @@ void addBlock(const ConvShape& s, const WindowPlan& plan, const Piece& piece, co
 }
 
 /// dw[o, channel, tap] += sum over parts of sums[o * stepO + tap * stepTap + channel * stepChannel], and db[o] the same
-/// of sums[bias + o].
-void combine(const ConvShape& s, const float* sums, int64_t size, int64_t parts, int64_t stepO, int64_t stepTap,
+/// of sums[bias + o]. The parts' sums end up in the first.
+void combine(const ConvShape& s, float* sums, int64_t size, int64_t parts, int64_t stepO, int64_t stepTap,
              int64_t stepChannel, int64_t bias, float* dw, float* db) {
+  if (parts > 1) {
+    parallelFor(size, 16384, [&](int64_t begin, int64_t end) {
+      for (int64_t part = 1; part < parts; ++part) {
+        const float* more = sums + part * size + begin;
+        float* first = sums + begin;
+        forVectors(end - begin, [&](auto load, auto store) D2V_LAMBDA { store(first, load(first) + load(more)); });
+      }
+    });
+  }
   const int64_t row = s.kW * s.cin;
   parallelFor(s.cout, 1 + 16384 / row, [&](int64_t begin, int64_t end) {
-    for (int64_t part = 0; part < parts; ++part) {
-      const float* from = sums + part * size;
-      for (int64_t o = begin; o < end; ++o) {
-        float* target = dw + o * row;
-        for (int64_t tap = 0; tap < s.kW; ++tap) {
-          const float* src = from + o * stepO + tap * stepTap;
-          for (int64_t i = 0; i < s.cin; ++i) target[i * s.kW + tap] += src[i * stepChannel];
-        }
-        if (db) db[o] += from[bias + o];
+    for (int64_t o = begin; o < end; ++o) {
+      float* target = dw + o * row;
+      for (int64_t tap = 0; tap < s.kW; ++tap) {
+        const float* src = sums + o * stepO + tap * stepTap;
+        for (int64_t i = 0; i < s.cin; ++i) target[i * s.kW + tap] += src[i * stepChannel];
       }
+      if (db) db[o] += sums[bias + o];
     }
   });
 }
