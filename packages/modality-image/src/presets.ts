@@ -159,7 +159,7 @@ const tiny: Settings = {
   },
   // Small batches: in so few minutes, many updates teach more than large ones.
   data: { batch_size: 8 },
-  optimization: { max_update: 3000, lr: 2e-3, clip_norm: 4 },
+  optimization: { max_update: 2500, lr: 2e-3, clip_norm: 4 },
   lr_scheduler: { name: 'cosine', warmup_updates: 80 },
   // Quarters of the image, since the mean over all patches forgets where a stroke was.
   eval: { pool: 'grid', linear: true },
