@@ -75,8 +75,7 @@ export function forwardPass(
   pass.probe?.tensor('encoder_in', encoded.x.raw);
   pass.probe?.attention?.('encoder', encoded.attention);
   const metrics: Record<string, number> = {};
-  const suffix = student.encoders.entries().length > 1 ? `_${key}` : '';
-  metrics[`local_var${suffix}`] = k.featureStd(local.raw);
+  metrics.local_var = k.featureStd(local.raw);
   local.dispose();
 
   const x = student.encode(encoded.x, encoded.attention, encoder.config.prenet_depth, pass);
@@ -96,10 +95,10 @@ export function forwardPass(
   );
   x.dispose();
   for (const [i, prediction] of predictions.entries()) {
-    metrics[`pred_var${suffix}${predictions.length > 1 ? `_${i}` : ''}`] = k.featureStd(prediction.raw);
+    metrics[`pred_var${predictions.length > 1 ? `_${i}` : ''}`] = k.featureStd(prediction.raw);
     prediction.dispose();
   }
-  metrics[`target_var${suffix}`] = k.featureStd(target, mask.masked);
+  metrics.target_var = k.featureStd(target, mask.masked);
   metrics.masked_pct = 1 - plan.mask.keptPerRow / plan.mask.tokens;
   const losses = Object.fromEntries([...terms].map(([name, term]) => [name, term.item()]));
   return new ForwardResult(losses, plan.sampleSize, metrics, [...terms.values()], totalSampleSize);

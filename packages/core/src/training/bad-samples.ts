@@ -19,8 +19,12 @@ export interface BadSamplesState {
 
 export interface BadSamplesOptions {
   runDir: string;
+  /** Name of the list in the run folder. */
+  file?: string;
   /** `data.max_bad_share`. */
   maxShare: number;
+  /** Name of that setting in the run's config, for messages. */
+  key?: string;
   /** Samples in the dataset. */
   length: number;
   /** Folder that names are shortened against; artefacts hold no absolute path. */
@@ -28,7 +32,7 @@ export interface BadSamplesOptions {
   state?: BadSamplesState;
 }
 
-/** Counts damaged samples, lists each once in `bad-samples.jsonl`, and ends a run with too many. */
+/** Counts damaged samples, lists each once in a file of the run folder, and ends a run with too many. */
 export class BadSamples {
   private readonly known: Set<number>;
   private tried: number;
@@ -86,12 +90,16 @@ export class BadSamples {
     return { tried: this.tried, met: this.met, indices: [...this.known] };
   }
 
+  private get file(): string {
+    return this.options.file ?? BAD_SAMPLES_FILE;
+  }
+
   private get path(): string {
-    return join(this.options.runDir, BAD_SAMPLES_FILE);
+    return join(this.options.runDir, this.file);
   }
 
   private check(example: BadSample): void {
-    const { maxShare, length } = this.options;
+    const { maxShare, length, key = 'data.max_bad_share' } = this.options;
     const certain = this.known.size > maxShare * length;
     // Long before all samples were seen: far more than chance would bring if the share were allowed (4 deviations).
     const allowed = maxShare * this.tried;
@@ -100,8 +108,8 @@ export class BadSamples {
     const share = certain ? this.known.size / length : this.met / this.tried;
     const of = certain ? length : this.tried;
     throw new D2vError(
-      `${certain ? this.known.size : this.met} of ${of} samples are damaged (${percent(share)}), more than data.max_bad_share allows ` +
-        `(${percent(maxShare)}), e.g. ${example.file}: ${example.reason}; all are listed in ${BAD_SAMPLES_FILE} in the run folder`,
+      `${certain ? this.known.size : this.met} of ${of} samples are damaged (${percent(share)}), more than ${key} allows ` +
+        `(${percent(maxShare)}), e.g. ${example.file}: ${example.reason}; all are listed in ${this.file} in the run folder`,
     );
   }
 

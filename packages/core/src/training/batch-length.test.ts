@@ -17,7 +17,7 @@ describe('batches by length', { timeout: 120_000 }, () => {
     };
     const starts: string[] = [];
     const on = (event: TrainerEvent) => {
-      if (event.type === 'start') starts.push(event.effectiveBatch);
+      if (event.type === 'start') starts.push(...event.effectiveBatch);
       if (event.type === 'warning') expect(event.message).toContain('damaged');
     };
     await run('whole', settings, { on }, data);
@@ -38,7 +38,7 @@ describe('batches by length', { timeout: 120_000 }, () => {
       expect(bytesOf('broken', 14, file).equals(bytesOf('whole', 14, file))).toBe(true);
     }
     expect(stateOf('broken', 14)).toEqual(stateOf('whole', 14));
-    expect(stateOf('whole', 14).badSamples.indices).toHaveLength(3);
+    expect(stateOf('whole', 14).parts.waves.badSamples.indices).toHaveLength(3);
     expect(metricsOf('broken')).toEqual(metricsOf('whole'));
   });
 
@@ -82,7 +82,7 @@ describe('batches by length', { timeout: 120_000 }, () => {
     const result = await run('a', settings, { openSource: async () => source() });
     // Two epochs of eleven.
     expect(result).toMatchObject({ update: 22, samples: 22, badSamples: 1 });
-    expect(stateOf('a', 22).position).toEqual({ epoch: 1, offset: expect.toSatisfy((n) => n >= 11) });
+    expect(stateOf('a', 22).parts.waves.position).toEqual({ epoch: 1, offset: expect.toSatisfy((n) => n >= 11) });
     const faults = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [i, 'bad' as const]));
     const all = run('b', settings, {
       openSource: async () => ({ ...source(), ...waves({ faults, length: 12 }) }),

@@ -1,5 +1,7 @@
+import { type AnyConfig, modalitiesOf, viewOf } from '../config/joint.js';
 import type { RunConfig } from '../config/schema.js';
 import { D2vError } from '../errors.js';
+import { metricSuffix } from './metric-names.js';
 import type { TrainerState } from './trainer-state.js';
 
 type BestState = TrainerState['best'];
@@ -16,12 +18,12 @@ export class BestTracker {
 
   /** @throws D2vError when the metric is never measured in this run */
   constructor(
-    config: Pick<RunConfig, 'checkpoint' | 'eval'>,
+    config: AnyConfig,
     private best: BestState = null,
   ) {
     this.metric = config.checkpoint.best_checkpoint_metric;
     this.maximise = config.checkpoint.maximize_best_checkpoint_metric ?? this.metric !== 'loss';
-    const measured = config.eval.interval_updates === null ? [] : available(config.eval);
+    const measured = config.eval.interval_updates === null ? [] : available(config);
     if (this.metric !== 'loss' && !measured.includes(this.metric)) {
       throw new D2vError(
         `checkpoint.best_checkpoint_metric is "${this.metric}", but this run measures only ${['loss', ...measured].join(', ')}` +
@@ -55,6 +57,13 @@ export class BestTracker {
   }
 }
 
-function available(config: RunConfig['eval']): string[] {
-  return [...(config.knn ? EVAL_METRICS.knn : []), ...(config.linear ? EVAL_METRICS.linear : [])];
+function available(config: AnyConfig): string[] {
+  return modalitiesOf(config).flatMap((name) =>
+    ofModality(viewOf(config, name).eval).map((metric) => `${metric}${metricSuffix(config, name)}`),
+  );
 }
+
+const ofModality = ({ knn, linear }: RunConfig['eval']): string[] => [
+  ...(knn ? EVAL_METRICS.knn : []),
+  ...(linear ? EVAL_METRICS.linear : []),
+];

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { RawTensor } from '@d2v/cuda-kernels';
 import * as k from '@d2v/cuda-kernels';
-import type { RunConfig } from '../config/schema.js';
+import { type AnyConfig, modalitiesOf } from '../config/joint.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
 import { openSafetensors, type SafetensorsFile } from '../interchange/safetensors.js';
@@ -30,7 +30,7 @@ export async function writeCheckpoint(
   folder: string,
   model: Data2Vec,
   optimizer: Adam,
-  config: RunConfig,
+  config: AnyConfig,
   state: TrainerState,
   assets: ModelAssets = {},
 ): Promise<void> {
@@ -38,7 +38,7 @@ export async function writeCheckpoint(
   await writeSafetensors(join(folder, MODEL_FILE), entries, {
     format: 'd2v',
     format_version: String(FORMAT_VERSION),
-    modality: config.modality,
+    modality: modalitiesOf(config).join(','),
     update: String(state.update),
     config: JSON.stringify(config),
   });

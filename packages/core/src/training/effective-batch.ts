@@ -4,13 +4,25 @@ import type { EpochContents } from '../data/update-sampler.js';
 /**
  * The line that settles what a "batch" is: samples (or length), masks per sample, accumulation, and what that makes of an
  * epoch and of the run.
+ * @param config as the modality sees it
  * @param unit of lengths, see `Modality.sizeUnit`
+ * @param share of the run's updates that are of this modality
  */
-export function describeEffectiveBatch(config: RunConfig, epoch: EpochContents, unit = 'units'): string {
+export function describeEffectiveBatch(
+  config: RunConfig,
+  epoch: EpochContents,
+  unit = 'units',
+  share = 1,
+): string {
   const { max_update: updates } = config.optimization;
-  const run =
-    updates === null ? '' : `; the run: ${updates} updates = ${trim(updates / epoch.updates)} epochs`;
+  const run = updates === null ? '' : `; the run: ${describeRun(updates, share, epoch)}`;
   return `one update: ${describeUpdate(config, epoch, unit)}; one epoch: ${describeEpoch(epoch, unit)} = ${trim(epoch.updates)} updates${run}`;
+}
+
+function describeRun(updates: number, share: number, epoch: EpochContents): string {
+  const own = Math.round(updates * share);
+  const count = share < 1 ? `about ${own} of ${updates} updates` : `${updates} updates`;
+  return `${count} = ${trim(own / epoch.updates)} epochs`;
 }
 
 function describeUpdate(config: RunConfig, epoch: EpochContents, unit: string): string {

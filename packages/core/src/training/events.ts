@@ -22,10 +22,12 @@ export interface StartEvent {
   maxUpdate: number | null;
   /** Trainable numbers of the student. */
   parameters: number;
-  /** A line for the user: what one update, one epoch and the run are made of. */
-  effectiveBatch: string;
+  modalities: string[];
+  /** A line for the user per modality: what one update, one epoch and the run are made of. */
+  effectiveBatch: string[];
   /** A line for the user: what the run needs and what there is. */
   memory: string;
+  /** Of all modalities together. */
   samplesPerEpoch: number;
 }
 
@@ -33,6 +35,7 @@ export interface StartEvent {
 export interface UpdateEvent {
   type: 'update';
   update: number;
+  modality: string;
   maxUpdate: number | null;
   /** 0 to 1, by whichever limit (updates or time) comes first; null without a limit. */
   progress: number | null;

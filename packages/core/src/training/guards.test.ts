@@ -4,17 +4,28 @@ import { checkCollapse, NonFiniteGuard } from './guards.js';
 describe('NonFiniteGuard', () => {
   it('skips and counts, and forgets a row that was broken', () => {
     const guard = new NonFiniteGuard(3);
-    expect(guard.accept(1, Number.NaN, 1)).toBe(false);
-    expect(guard.accept(2, 1, Number.POSITIVE_INFINITY)).toBe(false);
-    expect(guard.accept(3, 1, 1)).toBe(true);
-    expect(guard.accept(4, Number.NaN, 1)).toBe(false);
-    expect(guard.state()).toEqual({ skipped: 3, inRow: 1 });
+    expect(guard.accept(1, 'a', Number.NaN, 1)).toBe(false);
+    expect(guard.accept(2, 'a', 1, Number.POSITIVE_INFINITY)).toBe(false);
+    expect(guard.accept(3, 'a', 1, 1)).toBe(true);
+    expect(guard.accept(4, 'a', Number.NaN, 1)).toBe(false);
+    expect(guard.state()).toEqual({ skipped: 3, inRow: { a: 1 } });
   });
 
   it('ends a diverged run with the remedy, also across a resume', () => {
-    const guard = new NonFiniteGuard(3, { skipped: 7, inRow: 2 });
-    expect(() => guard.accept(9, Number.NaN, 1)).toThrow(/update 9 the loss is NaN.*3 updates in a row.*lr/);
+    const guard = new NonFiniteGuard(3, { skipped: 7, inRow: { a: 2 } });
+    expect(() => guard.accept(9, 'a', Number.NaN, 1)).toThrow(
+      /update 9 the loss is NaN.*3 updates in a row.*lr/,
+    );
   });
+});
+
+it('is not misled by another modality that is well', () => {
+  const guard = new NonFiniteGuard(3);
+  for (const update of [1, 3]) {
+    expect(guard.accept(update, 'a', Number.NaN, 1)).toBe(false);
+    expect(guard.accept(update + 1, 'b', 1, 1)).toBe(true);
+  }
+  expect(() => guard.accept(5, 'a', Number.NaN, 1)).toThrow('3 updates of modality a in a row');
 });
 
 describe('checkCollapse', () => {

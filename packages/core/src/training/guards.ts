@@ -3,7 +3,8 @@ import { D2vError } from '../errors.js';
 /** What the non-finite guard remembers; part of a checkpoint. */
 export interface NonFiniteState {
   skipped: number;
-  inRow: number;
+  /** By modality: others that are well must not hide that one is not. */
+  inRow: Record<string, number>;
 }
 
 /**
@@ -15,9 +16,9 @@ export class NonFiniteGuard {
 
   constructor(
     private readonly limit: number,
-    state: NonFiniteState = { skipped: 0, inRow: 0 },
+    { skipped, inRow }: NonFiniteState = { skipped: 0, inRow: {} },
   ) {
-    this.counts = { ...state };
+    this.counts = { skipped, inRow: { ...inRow } };
   }
 
   get skipped(): number {
@@ -25,26 +26,29 @@ export class NonFiniteGuard {
   }
 
   /**
+   * @param modality of the update
    * @returns whether the update can be applied
-   * @throws D2vError after `stop.max_nonfinite` in a row
+   * @throws D2vError after `stop.max_nonfinite` of one modality in a row
    */
-  accept(update: number, loss: number, gradNorm: number): boolean {
+  accept(update: number, modality: string, loss: number, gradNorm: number): boolean {
+    const { inRow } = this.counts;
     if (Number.isFinite(loss) && Number.isFinite(gradNorm)) {
-      this.counts.inRow = 0;
+      inRow[modality] = 0;
       return true;
     }
     this.counts.skipped++;
-    this.counts.inRow++;
-    if (this.counts.inRow < this.limit) return false;
+    inRow[modality] = (inRow[modality] ?? 0) + 1;
+    if (inRow[modality] < this.limit) return false;
+    const of = Object.keys(inRow).length > 1 ? `of modality ${modality} ` : '';
     const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
     throw new D2vError(
-      `the run has diverged: at update ${update} the ${what}, and ${this.counts.inRow} updates in a row were not finite. ` +
+      `the run has diverged: at update ${update} the ${what}, and ${inRow[modality]} updates ${of}in a row were not finite. ` +
         'Resume from the last checkpoint with a lower optimization.lr, a longer lr_scheduler.warmup_updates or a smaller optimization.clip_norm (4 is the usual value)',
     );
   }
 
   state(): NonFiniteState {
-    return { ...this.counts };
+    return { skipped: this.counts.skipped, inRow: { ...this.counts.inRow } };
   }
 }
 

@@ -1,5 +1,5 @@
 import * as k from '@d2v/cuda-kernels';
-import type { RunConfig } from '../config/schema.js';
+import type { CommonConfig } from '../config/joint.js';
 import { D2vError } from '../errors.js';
 import type { TrainerState } from './trainer-state.js';
 
@@ -17,7 +17,7 @@ export function resolveDevice(wanted: string): string {
 }
 
 /** Applies `common.threads` and says what the last digits of results depend on. */
-export function setUpMachine(config: RunConfig, device: string): TrainerState['machine'] {
+export function setUpMachine(config: CommonConfig, device: string): TrainerState['machine'] {
   if (config.common.threads > 0) k.setThreads(config.common.threads);
   const { isa, gemm, threads } = k.deviceInfo();
   return { device, isa, gemm, threads };

@@ -54,29 +54,43 @@ export function largestBatch({ data }: Pick<RunConfig, 'data'>, longest: number 
 
 /**
  * Compares need and supply before the first update.
+ * @param config as the modality sees it
  * @param samples size of the largest batch, see `largestBatch`
+ * @param section name of its `data` section: `data`, or `data.<modality>` in a run of several
  * @returns a line for the user
  * @throws D2vError that says what would fit
  */
-export function checkMemory(need: MemoryNeed, config: RunConfig, samples: number, available: number): string {
+export function checkMemory(
+  need: MemoryNeed,
+  config: RunConfig,
+  samples: number,
+  available: number,
+  section = 'data',
+): string {
   const total = totalNeed(need, samples);
   if (total <= available) return `needs about ${formatBytes(total)} of ${formatBytes(available)} memory`;
   const activations = (need.base + need.perSample * samples) * OVERHEAD;
   throw new D2vError(
     `this run needs about ${formatBytes(total)} of memory (weights, gradients and moments ${formatBytes(need.fixed)}; ` +
-      `activations ${formatBytes(activations)} for ${batchKeys(config)} x model.clone_batch ${config.model.clone_batch}), ` +
-      `but ${formatBytes(available)} is available: ${remedy(need, config, samples, available)}`,
+      `activations ${formatBytes(activations)} for ${batchKeys(config, section)} x model.clone_batch ${config.model.clone_batch}), ` +
+      `but ${formatBytes(available)} is available: ${remedy(need, config, samples, available, section)}`,
   );
 }
 
-function batchKeys({ data }: RunConfig): string {
+function batchKeys({ data }: RunConfig, section: string): string {
   return data.batch_length === null
-    ? `data.batch_size ${data.batch_size}`
-    : `data.batch_length ${data.batch_length}`;
+    ? `${section}.batch_size ${data.batch_size}`
+    : `${section}.batch_length ${data.batch_length}`;
 }
 
 /** Smaller batches, more of them per update: the update stays what it is. */
-function remedy(need: MemoryNeed, config: RunConfig, samples: number, available: number): string {
+function remedy(
+  need: MemoryNeed,
+  config: RunConfig,
+  samples: number,
+  available: number,
+  section: string,
+): string {
   const { batch_size: size, batch_length: length } = config.data;
   const times = config.optimization.update_freq;
   // One batch becomes `parts`, or more of few become fewer of many (12 x 2 = 8 x 3).
@@ -85,10 +99,12 @@ function remedy(need: MemoryNeed, config: RunConfig, samples: number, available:
     if (total !== null && total % freq !== 0) continue;
     if (totalNeed(need, Math.max(1, (samples * times) / freq)) > available) continue;
     const keys = [
-      total === null ? '' : `data.batch_size=${total / freq}`,
-      length === null ? '' : `data.batch_length=${Number(((length * times) / freq).toPrecision(12))}`,
+      total === null ? '' : `${section}.batch_size=${total / freq}`,
+      length === null ? '' : `${section}.batch_length=${Number(((length * times) / freq).toPrecision(12))}`,
     ].filter(Boolean);
-    return `${keys.join(' and ')} with optimization.update_freq=${freq} fits and gives the same updates`;
+    const same = `with optimization.update_freq=${freq} fits and gives the same updates`;
+    // More accumulation would also change the updates of the other modalities of a run.
+    return `${keys.join(' and ')} ${section === 'data' ? same : 'fits'}`;
   }
   return 'even one sample at a time does not fit; lower model.clone_batch or choose a smaller preset';
 }

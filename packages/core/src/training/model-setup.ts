@@ -1,18 +1,26 @@
 import * as k from '@d2v/cuda-kernels';
-import type { RunConfig } from '../config/schema.js';
+import { type AnyConfig, type CommonConfig, isJoint } from '../config/joint.js';
 import { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
 import type { Batch, Modality } from '../modality/contract.js';
 import { formatBytes, freeBytes } from './fs-errors.js';
-import { checkMemory, firstSamples, largestBatch, measureNeed, memoryForProcess } from './memory.js';
+import {
+  checkMemory,
+  firstSamples,
+  largestBatch,
+  measureNeed,
+  memoryForProcess,
+  totalNeed,
+} from './memory.js';
 import { Adam, type GroupOptions } from './optimizer.js';
+import type { RunPart } from './run-part.js';
 
 /** Builds the model of a run, with teacher, decoders and optimizer arenas. */
-export function createModel(config: RunConfig, modality: Modality, device: string): Data2Vec {
+export function createModel(config: CommonConfig, modalities: readonly Modality[], device: string): Data2Vec {
   const groups = config.optimizer.groups.map(({ match }) => [match, parseMatch(match)] as const);
   return Data2Vec.create({
     config: config.model,
-    modalities: [modality],
+    modalities,
     seed: config.common.seed,
     device,
     dtype: config.common.dtype,
@@ -29,7 +37,7 @@ function parseMatch(match: string): RegExp {
   }
 }
 
-export function createOptimizer(config: RunConfig, model: Data2Vec): Adam {
+export function createOptimizer(config: CommonConfig, model: Data2Vec): Adam {
   const { adam_betas: betas, adam_eps: eps, weight_decay: weightDecay, groups } = config.optimizer;
   const byName: Record<string, GroupOptions> = {};
   for (const group of groups) {
@@ -46,25 +54,30 @@ export function parameterCount(model: Data2Vec): number {
 }
 
 /**
- * Measures what an update needs and compares it with what there is.
- * @param batch to measure on: its samples are the longest there are
- * @param longest their length; null if samples have none
- * @returns a line for the user
+ * Measures what an update of each modality needs and compares it with what there is.
+ * @returns a line for the user: the most that one needs
  * @throws D2vError when it does not fit
  */
-export function checkRunMemory(
-  config: RunConfig,
+export async function checkRunMemory(
+  config: AnyConfig,
   model: Data2Vec,
-  batch: Batch,
-  longest: number | null,
-): string {
-  const { device } = model.arena;
-  const fixed = k.memoryStats(device).current;
-  const need = measureNeed(batch.size, fixed, (samples) =>
-    peakOf(model, config.modality, firstSamples(batch, samples)),
-  );
-  k.emptyCache();
-  return checkMemory(need, config, largestBatch(config, longest), memoryForProcess());
+  parts: readonly RunPart[],
+): Promise<string> {
+  let most = { bytes: 0, line: '' };
+  for (const part of parts) {
+    const { batch, longest } = await part.probe();
+    const fixed = k.memoryStats(model.arena.device).current;
+    const need = measureNeed(batch.size, fixed, (samples) =>
+      peakOf(model, part.name, firstSamples(batch, samples)),
+    );
+    k.emptyCache();
+    const samples = largestBatch(part.view, longest);
+    const section = isJoint(config) ? `data.${part.name}` : 'data';
+    const line = checkMemory(need, part.view, samples, memoryForProcess(), section);
+    const bytes = totalNeed(need, samples);
+    if (bytes > most.bytes) most = { bytes, line };
+  }
+  return most.line;
 }
 
 /** Peak of memory of forward and backward beyond what is in use; leaves the model as it was. */

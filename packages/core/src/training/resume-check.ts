@@ -1,8 +1,8 @@
-import type { RunConfig } from '../config/schema.js';
+import type { AnyConfig } from '../config/joint.js';
 import type { TrainerState } from './trainer-state.js';
 
 /** Sections whose settings change what is computed. */
-const SECTIONS = ['model', 'data', 'optimization', 'optimizer', 'lr_scheduler', 'common'] as const;
+const SECTIONS = ['model', 'data', 'optimization', 'optimizer', 'lr_scheduler', 'common', 'joint'] as const;
 /** Keys that change how fast or where, never what. */
 const HARMLESS = new Set([
   'data.num_workers',
@@ -25,13 +25,13 @@ const HARMLESS = new Set([
  */
 export function resumeWarnings(
   before: { config: unknown; machine: TrainerState['machine'] },
-  now: { config: RunConfig; machine: TrainerState['machine'] },
+  now: { config: AnyConfig; machine: TrainerState['machine'] },
 ): string[] {
   const warnings: string[] = [];
   const old = flatten(pick(before.config));
   const current = flatten(pick(now.config));
   const changed = [...new Set([...old.keys(), ...current.keys()])]
-    .filter((key) => !HARMLESS.has(key) && old.get(key) !== current.get(key))
+    .filter((key) => !isHarmless(key) && old.get(key) !== current.get(key))
     .map((key) => `${key} ${old.get(key) ?? 'unset'} -> ${current.get(key) ?? 'unset'}`);
   if (changed.length > 0) warnings.push(`resuming with changed settings: ${changed.join(', ')}`);
   const machine = Object.keys(now.machine) as (keyof TrainerState['machine'])[];
@@ -44,6 +44,11 @@ export function resumeWarnings(
     );
   }
   return warnings;
+}
+
+/** Also in the sections of one of several modalities: `data.image.prefetch`. */
+function isHarmless(key: string): boolean {
+  return HARMLESS.has(key) || HARMLESS.has(key.replace(/^data\.[^.]+\./, 'data.'));
 }
 
 function pick(config: unknown): unknown {

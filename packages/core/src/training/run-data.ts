@@ -8,6 +8,7 @@ import { dataCacheDir } from '../modality/cache-dir.js';
 import type { Assets, DataSource, DataSplit, Modality } from '../modality/contract.js';
 
 export interface RunDataOptions {
+  /** As the modality sees it. */
   config: RunConfig;
   modality: Modality;
   /** Opens data in this process instead of through the plugin; then there are no loader threads. */
@@ -21,9 +22,19 @@ export interface RunDataOptions {
 /** The data of a run: opens its parts (downloads happen here, once) and makes loaders for them. */
 export class RunData {
   private readonly sources = new Map<DataSplit, Promise<DataSource>>();
+  private readonly others: RunData[] = [];
 
   /** What all parts, and loader threads, are opened with. */
   private assets: Assets | undefined;
+
+  /** The run's config as the modality sees it. */
+  get view(): RunConfig {
+    return this.options.config;
+  }
+
+  get modality(): Modality {
+    return this.options.modality;
+  }
 
   constructor(private readonly options: RunDataOptions) {
     this.assets = options.assets;
@@ -59,7 +70,15 @@ export class RunData {
     return { source, modality, data: config.data, seed: config.common.seed };
   }
 
+  /** Other data of the same modality, opened with the same assets; closed with this. @param config as it sees it */
+  other(config: RunConfig): RunData {
+    const data = new RunData({ ...this.options, config, openSource: undefined, assets: this.assets });
+    this.others.push(data);
+    return data;
+  }
+
   async close(): Promise<void> {
+    for (const other of this.others) await other.close();
     for (const source of this.sources.values()) await (await source.catch(() => null))?.close?.();
     this.sources.clear();
   }

@@ -1,24 +1,19 @@
 import { join } from 'node:path';
 import { portableConfig, writeRunConfig } from '../config/files.js';
-import type { RunConfig } from '../config/schema.js';
-import { lengthsOf } from '../data/lengths.js';
-import type { SamplePosition } from '../data/sampler.js';
-import { createUpdateSampler, type EpochContents, type UpdateSampler } from '../data/update-sampler.js';
+import { viewOf } from '../config/joint.js';
 import type { Data2Vec } from '../data2vec/model.js';
-import { evaluationConfig } from '../evaluation/evaluation-config.js';
-import type { Assets, Batch, DataSource } from '../modality/contract.js';
+import type { Modality } from '../modality/contract.js';
 import { checkSameAssets, type ModelAssets, readAssets } from './assets.js';
-import { BadSamples } from './bad-samples.js';
 import { BestTracker } from './best.js';
 import { MODEL_FILE, readCheckpoint, readModelFile } from './checkpoint.js';
 import { RunClock } from './clock.js';
 import { describeEffectiveBatch } from './effective-batch.js';
-import { Evaluator } from './evaluator.js';
+import { Evaluators } from './evaluators.js';
 import type { TrainerListener } from './events.js';
 import { NonFiniteGuard } from './guards.js';
 import { resolveDevice, setUpMachine } from './machine.js';
-import { loadLongest } from './memory-probe.js';
 import { Meters } from './meters.js';
+import { modalityChoice, updateShares } from './modality-choice.js';
 import {
   checkDiskSpace,
   checkRunMemory,
@@ -31,24 +26,27 @@ import { resumeWarnings } from './resume-check.js';
 import { RunData } from './run-data.js';
 import type { RunFolder } from './run-folder.js';
 import { RunLog } from './run-log.js';
+import { RunPart } from './run-part.js';
 import { createSchedule } from './schedules.js';
 import { StopRules } from './stop-rules.js';
 import type { StopSignal } from './stop-signal.js';
 import type { TrainOptions, TrainResult } from './train.js';
 import { type LoopResult, Trainer, type TrainerParts } from './trainer.js';
 import type { TrainerState } from './trainer-state.js';
-import { trainingJobs, UpdateFeed } from './update-feed.js';
 
 type Machine = TrainerState['machine'];
 
-const START: SamplePosition = { epoch: 0, offset: 0 };
-
-/** One process of a run: puts the parts together, lets the trainer work, and takes them down again. */
+/**
+ * One process of a run: puts the parts together, lets the trainer work, and takes them down again. A run of one modality
+ * is one of several with a single part.
+ */
 export class Run {
   private readonly cleanups: (() => Promise<void> | void)[] = [];
 
   constructor(
     private readonly options: TrainOptions,
+    /** In the order of the config. */
+    private readonly modalities: readonly Modality[],
     private readonly folder: RunFolder,
     private readonly stopSignal: StopSignal,
     private readonly emit: TrainerListener,
@@ -63,68 +61,90 @@ export class Run {
   }
 
   private async train(): Promise<TrainResult> {
-    const { config, modality, runDir } = this.options;
+    const { config, runDir } = this.options;
     const device = resolveDevice(config.common.device);
     const machine = setUpMachine(config, device);
     const { optimization, lr_scheduler } = config;
     this.warnOfWarmup();
     const schedule = createSchedule(lr_scheduler, optimization.lr, optimization.max_update);
-    const saved = this.savedAssets();
-    const data = this.openData(config, saved?.[modality.name]);
-    const source = await data.source('train');
-    const assets = source.assets?.();
-    if (saved) checkSameAssets(modality.name, saved[modality.name], assets);
-    const model = createModel(config, modality, device);
+    const { data, assets } = await this.openData();
+    const model = createModel(config, this.modalities, device);
     this.cleanups.push(() => model.dispose());
     const optimizer = createOptimizer(config, model);
     const state = await this.restore(model, optimizer, machine);
     const best = new BestTracker(config, state?.best);
-    const evaluator = await this.evaluator(model, data, assets, device);
-    await writeRunConfig(runDir, modality, config);
-    const lengths = lengthsOf(source);
-    const { feed, sampler } = this.openFeed(data, source, lengths, state);
-    const epoch = sampler.contents();
-    const longest = lengths && (await loadLongest(data.local(source), lengths));
-    await this.checkAndAnnounce(model, longest ?? { batch: await feed.peek(), longest: null }, epoch);
-    const parts: TrainerParts = {
-      ...(await this.restoredParts(source, state)),
+    await writeRunConfig(runDir, this.modalities, config);
+    const parts = await this.openParts(data, state);
+    const evaluators = await Evaluators.open(config, model, parts, device);
+    await this.checkAndAnnounce(model, parts);
+    const trainerParts: TrainerParts = {
+      ...(await this.restoredParts(state)),
       config,
-      savedConfig: portableConfig(config, modality),
+      savedConfig: portableConfig(config, this.modalities),
       model,
       optimizer,
       schedule,
-      feed,
-      epochSize: epoch.samples,
+      parts: new Map(parts.map((part) => [part.name, part])),
+      choose: modalityChoice(config),
       folder: this.folder,
       best,
-      evaluator,
+      evaluators,
       stopSignal: this.stopSignal,
       machine,
-      assets: assets ? { [modality.name]: assets } : {},
+      assets,
       emit: this.emit,
     };
-    const progress = {
-      update: state?.update ?? 0,
-      samples: state?.samples ?? 0,
-      position: state?.position ?? START,
-    };
-    return this.finish(await new Trainer(parts, progress).run(), parts);
+    const progress = { update: state?.update ?? 0, samples: state?.samples ?? 0 };
+    return this.finish(await new Trainer(trainerParts, progress).run(), trainerParts);
+  }
+
+  /** Opens the training part of every modality's data. @throws D2vError if a resumed run would have other assets */
+  private async openData(): Promise<{ data: RunData[]; assets: ModelAssets }> {
+    const { config, openSource, offline } = this.options;
+    const saved = this.savedAssets();
+    const log = (message: string) => this.emit({ type: 'info', message });
+    const data: RunData[] = [];
+    const assets: Record<string, ModelAssets[string]> = {};
+    for (const modality of this.modalities) {
+      const { name } = modality;
+      const own = new RunData({
+        config: viewOf(config, name),
+        modality,
+        openSource: openSource && ((split) => openSource(split, name)),
+        offline,
+        assets: saved?.[name],
+        log,
+      });
+      this.cleanups.push(() => own.close());
+      data.push(own);
+      const current = (await own.source('train')).assets?.();
+      if (saved) checkSameAssets(name, saved[name], current);
+      if (current) assets[name] = current;
+    }
+    return { data, assets };
+  }
+
+  private async openParts(data: readonly RunData[], state: TrainerState | null): Promise<RunPart[]> {
+    const { config, runDir } = this.options;
+    const parts: RunPart[] = [];
+    for (const own of data) {
+      const part = await RunPart.open({
+        config,
+        runDir,
+        data: own,
+        state: state?.parts[own.modality.name],
+        emit: this.emit,
+      });
+      this.cleanups.push(() => part.close());
+      parts.push(part);
+    }
+    return parts;
   }
 
   /** Assets of the checkpoint to go on from; null for a new run. */
   private savedAssets(): ModelAssets | null {
     const { store, resumeFrom } = this.folder;
     return resumeFrom === null ? null : readModelFile(join(store.path(resumeFrom), MODEL_FILE), readAssets);
-  }
-
-  private openData(config: RunConfig, assets: Assets | undefined): RunData {
-    const { modality, openSource, offline } = this.options;
-    const log = (message: string) => this.emit({ type: 'info', message });
-    // Data given in the program is the training's.
-    const own = config === this.options.config ? openSource : undefined;
-    const data = new RunData({ config, modality, openSource: own, offline, assets, log });
-    this.cleanups.push(() => data.close());
-    return data;
   }
 
   private warnOfWarmup(): void {
@@ -147,90 +167,44 @@ export class Run {
     );
     const warnings = resumeWarnings(
       { config: before, machine: state.machine },
-      { config: portableConfig(options.config, options.modality), machine },
+      { config: portableConfig(options.config, this.modalities), machine },
     );
     for (const message of warnings) this.emit({ type: 'warning', message });
     return state;
   }
 
-  private async evaluator(
-    model: Data2Vec,
-    training: RunData,
-    assets: Assets | undefined,
-    device: string,
-  ): Promise<Evaluator | null> {
-    const { modality } = this.options;
-    if (this.options.config.eval.interval_updates === null) return null;
-    const config = await evaluationConfig(modality, this.options.config);
-    const data = config === this.options.config ? training : this.openData(config, assets);
-    const [train, valid] = [await data.source('train'), await data.source('valid')];
-    return new Evaluator({ model, config, modality, train, valid, device });
-  }
-
-  private openFeed(
-    data: RunData,
-    source: DataSource,
-    lengths: Float64Array | null,
-    state: TrainerState | null,
-  ): { sampler: UpdateSampler; feed: UpdateFeed } {
-    const { config } = this.options;
-    const sampler = createUpdateSampler({
-      data: config.data,
-      updateFreq: config.optimization.update_freq,
-      seed: config.common.seed,
-      samples: source.length,
-      lengths,
-      start: state?.position,
-    });
-    if (sampler.moved) {
-      const message =
-        'the lengths of the samples have changed since the checkpoint: the run goes on with other batches';
-      this.emit({ type: 'warning', message });
-    }
-    const loader = data.loader('train', source, trainingJobs(sampler));
-    this.cleanups.push(() => loader.close());
-    return { sampler, feed: new UpdateFeed(loader) };
-  }
-
   /** What can be known before the first update to go wrong later: memory, disk space. */
-  private async checkAndAnnounce(
-    model: Data2Vec,
-    probe: { batch: Batch; longest: number | null },
-    epoch: EpochContents,
-  ): Promise<void> {
-    const { config, runDir, modality } = this.options;
-    const memory = checkRunMemory(config, model, probe.batch, probe.longest);
+  private async checkAndAnnounce(model: Data2Vec, parts: readonly RunPart[]): Promise<void> {
+    const { config, runDir } = this.options;
+    const memory = await checkRunMemory(config, model, parts);
     await checkDiskSpace(model, runDir);
+    const shares = new Map(updateShares(config));
     this.emit({
       type: 'start',
       runDir,
       resumedFrom: this.folder.resumeFrom,
       maxUpdate: config.optimization.max_update,
       parameters: parameterCount(model),
-      effectiveBatch: describeEffectiveBatch(config, epoch, modality.sizeUnit),
+      modalities: parts.map(({ name }) => name),
+      effectiveBatch: parts.map(({ name, view, epoch, modality }) =>
+        describeEffectiveBatch(view, epoch, modality.sizeUnit, shares.get(name)),
+      ),
       memory,
-      samplesPerEpoch: epoch.samples,
+      samplesPerEpoch: parts.reduce((sum, { epoch }) => sum + epoch.samples, 0),
     });
   }
 
   /** The parts that go on from a checkpoint's state. */
-  private async restoredParts(source: DataSource, state: TrainerState | null) {
-    const { config, runDir } = this.options;
-    const { stop, optimization, common, data } = config;
+  private async restoredParts(state: TrainerState | null) {
+    const { stop, optimization, common } = this.options.config;
     const log = await RunLog.open(this.folder, common.tensorboard, this.emit);
     this.cleanups.push(() => log.close());
+    const names = this.modalities.map(({ name }) => name);
     return {
       log,
       meters: new Meters(state?.meters),
-      rules: new StopRules(stop, optimization.max_update, state?.stop),
+      rules: new StopRules(stop, optimization.max_update, names, state?.stop),
       nonFinite: new NonFiniteGuard(stop.max_nonfinite, state?.nonFinite),
-      bad: await BadSamples.open({
-        runDir,
-        maxShare: data.max_bad_share,
-        length: source.length,
-        root: data.path,
-        state: state?.badSamples,
-      }),
       clock: new RunClock(state?.seconds ?? 0, state?.update ?? 0, {
         maxUpdate: optimization.max_update,
         maxSeconds: stop.max_seconds,
@@ -240,7 +214,7 @@ export class Run {
 
   private finish(
     { stop, checkpoint, ...end }: LoopResult,
-    { clock, bad, nonFinite }: TrainerParts,
+    { clock, parts, nonFinite }: TrainerParts,
   ): TrainResult {
     this.emit({ type: 'stop', reason: stop.reason, message: stop.message, update: end.update });
     return {
@@ -251,7 +225,7 @@ export class Run {
       runDir: this.options.runDir,
       checkpoint: `checkpoints/${checkpoint}`,
       metrics: end.metrics,
-      badSamples: bad.count,
+      badSamples: [...parts.values()].reduce((sum, { bad }) => sum + bad.count, 0),
       skippedUpdates: nonFinite.skipped,
     };
   }

@@ -1,4 +1,5 @@
-import type { RunConfig } from '../config/schema.js';
+import { type AnyConfig, modalitiesOf } from '../config/joint.js';
+import { D2vError } from '../errors.js';
 import type { DataSource, DataSplit, Modality } from '../modality/contract.js';
 import type { TrainerListener } from './events.js';
 import { explainWriteError } from './fs-errors.js';
@@ -9,9 +10,11 @@ import { StopSignal } from './stop-signal.js';
 
 export interface TrainOptions {
   /** Resolved and validated, see `resolveConfig`. */
-  config: RunConfig;
-  /** The loaded plugin of `config.modality`. */
-  modality: Modality;
+  config: AnyConfig;
+  /** The loaded plugin of `config.modality`; instead of `modalities`. */
+  modality?: Modality;
+  /** The loaded plugins of `config.modalities`. */
+  modalities?: readonly Modality[];
   /** The run folder; made if needed. */
   runDir: string;
   /** Go on from the folder's last checkpoint. Default false: the folder must not hold a run. */
@@ -22,8 +25,8 @@ export interface TrainOptions {
   signal?: AbortSignal;
   /** Also listen to SIGINT and SIGTERM of this process. Default false. */
   handleSignals?: boolean;
-  /** Data in this process instead of the plugin's; samples are then loaded in this thread. */
-  openSource?: (split: DataSplit) => Promise<DataSource>;
+  /** Data in this process instead of the plugins'; samples are then loaded in this thread. */
+  openSource?: (split: DataSplit, modality: string) => Promise<DataSource>;
   /** Never use the network. Default: `data.offline`. */
   offline?: boolean;
 }
@@ -54,6 +57,7 @@ export interface TrainResult {
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   const { config, runDir, on = () => {} } = options;
+  const modalities = pluginsOf(options);
   const folder = await RunFolder.open(runDir, {
     resume: options.resume ?? false,
     keep: config.checkpoint.keep_interval_updates,
@@ -67,7 +71,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     },
   });
   try {
-    return await new Run(options, folder, stopSignal, on).execute();
+    return await new Run(options, modalities, folder, stopSignal, on).execute();
   } catch (error) {
     const last = await folder.store.resolve('last').catch(() => null);
     throw await explainWriteError(
@@ -80,4 +84,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     stopSignal.dispose();
     await folder.close();
   }
+}
+
+/** The plugins in the order of the config. @throws D2vError if one is missing or too many */
+function pluginsOf({ config, modality, modalities = modality ? [modality] : [] }: TrainOptions): Modality[] {
+  const names = modalitiesOf(config);
+  const plugins = names.flatMap((name) => modalities.find((plugin) => plugin.name === name) ?? []);
+  if (plugins.length === names.length && modalities.length === names.length) return plugins;
+  const given = modalities.map(({ name }) => name).join(', ') || 'none';
+  throw new D2vError(`the config is for ${names.join(', ')}, but the plugins given are: ${given}`);
 }

@@ -1,42 +1,43 @@
-import type { RunConfig } from '../config/schema.js';
+import type { AnyConfig } from '../config/joint.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import type { ModelAssets } from './assets.js';
-import type { BadSamples } from './bad-samples.js';
 import type { BestTracker } from './best.js';
 import { writeCheckpoint } from './checkpoint.js';
 import type { RunClock } from './clock.js';
-import type { Evaluator } from './evaluator.js';
+import type { Evaluators } from './evaluators.js';
 import type { TrainerListener } from './events.js';
 import { checkCollapse, type NonFiniteGuard } from './guards.js';
 import type { Meters } from './meters.js';
+import { metricSuffix, suffixed } from './metric-names.js';
 import type { Adam } from './optimizer.js';
 import type { RunFolder } from './run-folder.js';
 import type { RunLog } from './run-log.js';
+import type { RunPart } from './run-part.js';
 import type { Schedule } from './schedules.js';
 import type { Stop, StopRules } from './stop-rules.js';
 import type { StopSignal } from './stop-signal.js';
-import type { TrainerState } from './trainer-state.js';
-import type { UpdateData, UpdateFeed } from './update-feed.js';
+import { FORMAT, type TrainerState } from './trainer-state.js';
 import { runUpdate, type UpdateResult } from './update-step.js';
 
 /** What a run is made of; see `train.ts`, which puts it together. */
 export interface TrainerParts {
-  config: RunConfig;
+  config: AnyConfig;
   /** The same as it is saved with the model. */
-  savedConfig: RunConfig;
+  savedConfig: AnyConfig;
   model: Data2Vec;
   optimizer: Adam;
   schedule: Schedule;
-  feed: UpdateFeed;
-  epochSize: number;
+  /** By modality. */
+  parts: ReadonlyMap<string, RunPart>;
+  /** The modality of the update that follows so many. */
+  choose: (update: number) => string;
   folder: RunFolder;
   log: RunLog;
   meters: Meters;
   rules: StopRules;
   nonFinite: NonFiniteGuard;
-  bad: BadSamples;
   best: BestTracker;
-  evaluator: Evaluator | null;
+  evaluators: Evaluators | null;
   clock: RunClock;
   stopSignal: StopSignal;
   machine: TrainerState['machine'];
@@ -46,7 +47,7 @@ export interface TrainerParts {
 }
 
 /** Where the run stands; with the parts' own states, a checkpoint. */
-export type Progress = Pick<TrainerState, 'update' | 'samples' | 'position'>;
+export type Progress = Pick<TrainerState, 'update' | 'samples'>;
 
 export interface LoopResult extends Progress {
   stop: Stop;
@@ -74,8 +75,8 @@ export class Trainer {
 
   /** @throws D2vError when the run cannot go on; its checkpoints are then as the last save left them */
   async run(): Promise<LoopResult> {
-    const { rules, clock, feed } = this.parts;
-    feed.takeWaited();
+    const { rules, clock } = this.parts;
+    this.takeWaited();
     let stop = this.signalled() ?? rules.check(this.progress.update, clock.seconds);
     while (!stop) stop = await this.update();
     if (this.saved !== this.progress.update) await this.save(false);
@@ -84,33 +85,35 @@ export class Trainer {
   }
 
   private async update(): Promise<Stop | null> {
-    const { config, model, optimizer, schedule, feed, rules, clock } = this.parts;
-    const data = await feed.next();
-    this.noteBadSamples(data);
+    const { config, model, optimizer, schedule, rules, clock, parts, choose, meters } = this.parts;
+    const part = parts.get(choose(this.progress.update))!;
+    const { batches, samples } = await part.next();
     const lr = schedule(this.progress.update);
-    const result = await runUpdate(model, optimizer, data.batches, {
-      modality: config.modality,
+    const result = await runUpdate(model, optimizer, batches, {
+      modality: part.name,
       lr,
       clipNorm: config.optimization.clip_norm,
     });
-    this.advance(data);
-    const applied = this.judge(result);
-    if (applied) this.parts.meters.add({ loss: result.loss, ...result.metrics });
-    this.announce(result, lr, applied);
-    const stop = rules.after(this.progress.update, applied ? result.loss : null, clock.seconds);
+    this.advance(samples);
+    const metrics = suffixed({ loss: result.loss, ...result.metrics }, config, part.name);
+    const applied = this.judge(part.name, result, metrics);
+    // The mean over all updates comes first, whatever modality they are of.
+    if (applied) meters.add({ loss: result.loss, ...metrics });
+    this.announce(part.name, result, lr, applied);
+    const stop = rules.after(this.progress.update, part.name, applied ? result.loss : null, clock.seconds);
     await this.atIntervals(lr, stop);
     return stop ?? this.signalled();
   }
 
   private async atIntervals(lr: number, stop: Stop | null): Promise<void> {
-    const { config, best, evaluator, rules } = this.parts;
+    const { config, best, evaluators, rules } = this.parts;
     const { update } = this.progress;
     const due = (interval: number | null) => interval !== null && interval > 0 && update % interval === 0;
     if (due(config.common.log_interval) || stop) this.logMetrics(lr);
     const start = performance.now();
     let isBest = false;
-    if (evaluator && due(config.eval.interval_updates)) {
-      const metrics = await evaluator.run();
+    if (evaluators && due(config.eval.interval_updates)) {
+      const metrics = await evaluators.run();
       this.parts.log.record('eval', update, metrics);
       isBest = best.fromEvaluation && best.offer(update, best.pick(metrics));
     }
@@ -121,24 +124,21 @@ export class Trainer {
     this.interval.start += performance.now() - start;
   }
 
-  private advance(data: UpdateData): void {
+  private advance(samples: number): void {
     this.progress.update++;
-    this.progress.samples += data.samples;
-    this.progress.position = data.position;
-    this.interval.samples += data.samples;
-  }
-
-  private noteBadSamples({ samples, bad }: UpdateData): void {
-    for (const { file, reason } of this.parts.bad.record(samples, bad)) {
-      this.parts.emit({ type: 'warning', message: `skipped a damaged sample, ${file}: ${reason}` });
-    }
+    this.progress.samples += samples;
+    this.interval.samples += samples;
   }
 
   /** Whether the update was applied. @throws D2vError when the run has diverged or collapsed */
-  private judge({ loss, gradNorm, applied, metrics }: UpdateResult): boolean {
+  private judge(
+    modality: string,
+    { loss, gradNorm, applied }: UpdateResult,
+    metrics: Record<string, number>,
+  ): boolean {
     const { config, nonFinite, emit } = this.parts;
     const { update } = this.progress;
-    if (!nonFinite.accept(update, loss, applied ? gradNorm : Number.NaN)) {
+    if (!nonFinite.accept(update, modality, loss, applied ? gradNorm : Number.NaN)) {
       emit({ type: 'warning', message: `update ${update} was skipped: its loss or gradient is not finite` });
       return false;
     }
@@ -150,12 +150,13 @@ export class Trainer {
     return true;
   }
 
-  private announce(result: UpdateResult, lr: number, applied: boolean): void {
+  private announce(modality: string, result: UpdateResult, lr: number, applied: boolean): void {
     const { clock, emit, config } = this.parts;
     const { update } = this.progress;
     emit({
       type: 'update',
       update,
+      modality,
       maxUpdate: config.optimization.max_update,
       progress: clock.progress(update),
       loss: applied ? result.loss : Number.NaN,
@@ -166,26 +167,34 @@ export class Trainer {
   }
 
   private logMetrics(lr: number): void {
-    const { meters, model, feed, bad, nonFinite, clock, epochSize, log, config } = this.parts;
-    const { update, position } = this.progress;
+    const { meters, model, nonFinite, clock, log, config } = this.parts;
+    const parts = [...this.parts.parts.values()];
+    const { update } = this.progress;
+    // No line for an interval of skipped updates only.
     if (meters.empty) return;
     const seconds = this.intervalSeconds();
     const { loss, ...means } = meters.flush() as { loss: number };
+    const epochs = parts.map((part) => [`epoch${metricSuffix(config, part.name)}`, part.epochs] as const);
     this.lastMetrics = {
-      epoch: position.epoch + position.offset / epochSize,
+      ...Object.fromEntries(epochs),
       loss,
       ...means,
       ema_decay: model.emaDecay,
       lr,
       ...(config.model.log_norms ? model.norms() : {}),
-      bad_samples: bad.count,
+      bad_samples: parts.reduce((sum, { bad }) => sum + bad.count, 0),
       skipped_updates: nonFinite.skipped,
       samples_per_second: this.interval.samples / seconds,
-      wait_share: feed.takeWaited() / seconds,
+      wait_share: this.takeWaited() / seconds,
       seconds: clock.seconds,
     };
     log.record('log', update, this.lastMetrics);
     this.interval = { start: performance.now(), samples: 0 };
+  }
+
+  /** Seconds that the updates have waited for data since the last call. */
+  private takeWaited(): number {
+    return [...this.parts.parts.values()].reduce((sum, part) => sum + part.takeWaited(), 0);
   }
 
   private intervalSeconds(): number {
@@ -208,16 +217,16 @@ export class Trainer {
   }
 
   private state(): TrainerState {
-    const { clock, optimizer, meters, rules, nonFinite, bad, best, machine } = this.parts;
+    const { clock, optimizer, meters, rules, nonFinite, best, machine, parts } = this.parts;
     return {
-      format: 1,
+      format: FORMAT,
       ...this.progress,
+      parts: Object.fromEntries([...parts].map(([name, part]) => [name, part.state()])),
       seconds: clock.seconds,
       adamSteps: optimizer.stepCounts(),
       meters: meters.state(),
       stop: rules.state(),
       nonFinite: nonFinite.state(),
-      badSamples: bad.state(),
       best: best.state(),
       machine,
     };

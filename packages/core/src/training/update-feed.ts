@@ -67,6 +67,11 @@ export class UpdateFeed {
     return waited;
   }
 
+  /** Ends the loading. */
+  async close(): Promise<void> {
+    await this.loader.close();
+  }
+
   private async load(): Promise<LoadedBatch> {
     const loaded = await this.loader.next();
     if (!loaded) throw new Error('training jobs are endless');

@@ -1,5 +1,5 @@
 import { setImmediate as yieldToEvents } from 'node:timers/promises';
-import type { Data2Vec } from '../data2vec/model.js';
+import { type Data2Vec, keyOf } from '../data2vec/model.js';
 import type { Batch } from '../modality/contract.js';
 import type { Adam } from './optimizer.js';
 
@@ -64,7 +64,7 @@ function applyUpdate(
   optimizer: Adam,
   loss: number,
   metrics: Record<string, number>,
-  { lr, clipNorm }: UpdateSettings,
+  { modality, lr, clipNorm }: UpdateSettings,
 ): Omit<UpdateResult, 'loss'> {
   const done = model.numUpdates + 1;
   if (!Number.isFinite(loss)) {
@@ -72,7 +72,12 @@ function applyUpdate(
     model.numUpdates = done;
     return { gradNorm: Number.NaN, applied: false, metrics };
   }
-  const step = optimizer.step({ lr, clipNorm, emaDecay: model.emaSchedule.decayAt(done) });
+  const step = optimizer.step({
+    lr,
+    clipNorm,
+    emaDecay: model.emaSchedule.decayAt(done),
+    owner: keyOf(modality),
+  });
   if (step.applied) model.finishUpdate(done);
   else model.numUpdates = done;
   return {

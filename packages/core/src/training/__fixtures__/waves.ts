@@ -31,9 +31,9 @@ const NUMBERS = 4;
 class FrameEncoder extends Module {
   private readonly linear: Linear;
 
-  constructor(width: number) {
+  constructor(numbers: number, width: number) {
     super();
-    this.linear = this.child('linear', new Linear(NUMBERS, width));
+    this.linear = this.child('linear', new Linear(numbers, width));
   }
 
   forward(batch: Batch, pass: Pass): Tensor {
@@ -41,11 +41,12 @@ class FrameEncoder extends Module {
   }
 }
 
-class WaveEncoder extends ModalityEncoder {
-  constructor(ctx: EncoderContext<ModalityConfig>) {
+/** For frames of so many numbers each. */
+export class FramesEncoder extends ModalityEncoder {
+  constructor(ctx: EncoderContext<ModalityConfig>, numbers: number) {
     const { config, model } = ctx;
     super(ctx, {
-      localEncoder: new FrameEncoder(model.embed_dim),
+      localEncoder: new FrameEncoder(numbers, model.embed_dim),
       contextEncoder: makeContextEncoder(model, config),
       decoder: config.decoder ? new Decoder1d(config.decoder, model.embed_dim) : null,
     });
@@ -122,28 +123,33 @@ export const wavesModality = defineModality({
   sizeUnit: 'frames',
   presets: { tiny: { description: 'for tests', config: {} } },
   datasets: {},
-  createEncoder: (ctx) => new WaveEncoder(ctx),
+  createEncoder: (ctx) => new FramesEncoder(ctx, NUMBERS),
   openData: async () => waves(),
   openInputs: async (paths) => waves({ length: paths.length }),
-  collate(samples: Sample[]): Batch {
-    const lengths = Int32Array.from(samples, ({ tensors }) => tensors.source!.shape[0]!);
-    const frames = Math.max(...lengths);
-    const size = frames * NUMBERS;
-    const data = new Float32Array(samples.length * size);
-    for (const [i, sample] of samples.entries()) data.set(sample.tensors.source!.data, i * size);
-    return {
-      size: samples.length,
-      tensors: {
-        source: { data, shape: [samples.length, frames, NUMBERS] },
-        lengths: { data: lengths, shape: [samples.length] },
-      },
-      labels: Int32Array.from(samples, ({ label }) => label ?? -1),
-      ids: samples.map(({ id }) => id),
-    };
-  },
+  collate: collateFrames,
 });
 
-const model: DeepPartial<ModelConfig> = {
+/** Pads with zeros to the longest. */
+export function collateFrames(samples: Sample[]): Batch {
+  const lengths = Int32Array.from(samples, ({ tensors }) => tensors.source!.shape[0]!);
+  const numbers = samples[0]!.tensors.source!.shape[1]!;
+  const frames = Math.max(...lengths);
+  const size = frames * numbers;
+  const data = new Float32Array(samples.length * size);
+  for (const [i, sample] of samples.entries()) data.set(sample.tensors.source!.data, i * size);
+  return {
+    size: samples.length,
+    tensors: {
+      source: { data, shape: [samples.length, frames, numbers] },
+      lengths: { data: lengths, shape: [samples.length] },
+    },
+    labels: Int32Array.from(samples, ({ label }) => label ?? -1),
+    ids: samples.map(({ id }) => id),
+  };
+}
+
+/** The model of the tests, very small. */
+export const model = {
   embed_dim: 16,
   depth: 2,
   num_heads: 2,
@@ -167,23 +173,23 @@ const model: DeepPartial<ModelConfig> = {
       decoder: { decoder_dim: 16, decoder_groups: 2, decoder_kernel: 3, decoder_layers: 1, input_dropout: 0 },
     },
   },
-};
+} satisfies DeepPartial<ModelConfig>;
 
 type Settings = { [S in keyof RunConfig]?: DeepPartial<RunConfig[S]> };
 
+/** The run of the tests. */
+export const sections = {
+  optimization: { max_update: 12, lr: 1e-3, clip_norm: 1 },
+  lr_scheduler: { name: 'cosine', warmup_updates: 3 },
+  optimizer: { weight_decay: 0.05 },
+  checkpoint: { save_interval_updates: 5 },
+  common: { seed: 11, threads: 1, log_interval: 3, tensorboard: false },
+  stop: { loss_window: 3 },
+};
+
 /** A resolved config for `wavesModality`; sections of `settings` lie over the test's defaults. */
 export function waveConfig(settings: Settings = {}): RunConfig {
-  const base = {
-    modality: 'waves',
-    model,
-    data: { batch_size: 8, num_workers: 0 },
-    optimization: { max_update: 12, lr: 1e-3, clip_norm: 1 },
-    lr_scheduler: { name: 'cosine', warmup_updates: 3 },
-    optimizer: { weight_decay: 0.05 },
-    checkpoint: { save_interval_updates: 5 },
-    common: { seed: 11, threads: 1, log_interval: 3, tensorboard: false },
-    stop: { loss_window: 3 },
-  };
+  const base = { modality: 'waves', model, data: { batch_size: 8, num_workers: 0 }, ...sections };
   return resolveConfig({
     modality: wavesModality,
     layers: [inputLayer(base as never), inputLayer(settings as never)],
