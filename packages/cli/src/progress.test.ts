@@ -5,6 +5,7 @@ import { logLine, ProgressView, progressLine } from './progress.js';
 const update: UpdateEvent = {
   type: 'update',
   update: 250,
+  modality: 'smell',
   maxUpdate: 1000,
   progress: 0.25,
   loss: 0.51234,
@@ -60,7 +61,8 @@ describe('ProgressView', () => {
       resumedFrom: 100,
       maxUpdate: 1000,
       parameters: 1_500_000,
-      effectiveBatch: '32 samples x 4 masks',
+      modalities: ['smell'],
+      effectiveBatch: ['32 samples x 4 masks'],
       memory: 'needs 1 GB of 20 GB',
       samplesPerEpoch: 1000,
     });
@@ -88,6 +90,32 @@ describe('ProgressView', () => {
     expect(read()).toMatch(/careful\n$/);
     expect(read().split('\n')).toHaveLength(2);
   });
+});
+
+it('shows the modalities of a run of several side by side', () => {
+  const { on, read } = record(true);
+  const start = { runDir: 'runs/x', resumedFrom: null, maxUpdate: 1000, parameters: 5, memory: '' } as const;
+  const batches = { modalities: ['smell', 'taste'], effectiveBatch: ['32 noses', '8 tongues'] };
+  on({ type: 'start', ...start, ...batches, samplesPerEpoch: 1000 });
+  on({ ...update, modality: 'taste', loss: 0.25 });
+  expect(read()).toContain('5 parameters for smell, taste\nsmell: 32 noses\ntaste: 8 tongues\n');
+  expect(read()).toContain('loss taste 0.25');
+  const losses = new Map([
+    ['taste', 0.25],
+    ['smell', 0.5],
+  ]);
+  expect(progressLine({ ...update, progress: null }, 120, losses)).toContain(
+    'loss taste 0.25, smell 0.5  lr',
+  );
+  const metrics = {
+    epoch_smell: 1,
+    loss: 0.4,
+    loss_smell: 0.5,
+    loss_cls_smell: 0.1,
+    epoch_taste: 2,
+    loss_taste: 0.25,
+  };
+  expect(logLine(3, metrics)).toBe('update 3  loss 0.4  loss_smell 0.5  loss_taste 0.25');
 });
 
 it('logLine shows what there is', () => {

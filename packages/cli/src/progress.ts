@@ -22,6 +22,10 @@ const BAR = 24;
 export class ProgressView {
   private bar = '';
   private drawn = 0;
+  /** Whether the run is of several modalities. */
+  private several = false;
+  /** The latest loss of each. */
+  private readonly losses = new Map<string, number>();
 
   constructor(
     private readonly output: Output,
@@ -82,17 +86,27 @@ export class ProgressView {
   private start(event: StartEvent): void {
     const from = event.resumedFrom === null ? '' : `, going on from update ${event.resumedFrom}`;
     this.line(`${pc.bold(event.runDir)}${from}`);
-    this.line(`${count(event.parameters)} parameters; ${event.effectiveBatch}`);
+    const { modalities, effectiveBatch } = event;
+    const parameters = `${count(event.parameters)} parameters`;
+    this.several = modalities.length > 1;
+    if (this.several) {
+      this.line(`${parameters} for ${modalities.join(', ')}`);
+      modalities.forEach((name, i) => {
+        this.line(`${name}: ${effectiveBatch[i]}`);
+      });
+    } else this.line(`${parameters}; ${effectiveBatch.join('; ')}`);
     if (event.memory) this.line(event.memory);
     this.line(pc.dim(`curves: ${join(event.runDir, 'curves.html')} (written with each checkpoint)`));
   }
 
   private update(event: UpdateEvent): void {
     if (this.quiet || !this.output.isTTY) return;
+    this.losses.set(event.modality, event.loss);
     const now = performance.now();
     if (now - this.drawn < REDRAW_MS && event.progress !== 1) return;
     this.drawn = now;
-    this.draw(progressLine(event, this.output.columns ?? 80));
+    const losses = this.several ? this.losses : undefined;
+    this.draw(progressLine(event, this.output.columns ?? 80, losses));
   }
 
   private draw(text: string): void {
@@ -101,15 +115,23 @@ export class ProgressView {
   }
 }
 
-/** The line that is redrawn, cut to the width of the terminal. */
-export function progressLine(event: UpdateEvent, columns: number): string {
+/**
+ * The line that is redrawn, cut to the width of the terminal.
+ * @param losses of each modality, in a run of several
+ */
+export function progressLine(
+  event: UpdateEvent,
+  columns: number,
+  losses?: ReadonlyMap<string, number>,
+): string {
   const { update, maxUpdate, progress, loss, lr, samplesPerSecond, etaSeconds } = event;
+  const shown = [...(losses ?? [])].map(([name, value]) => `${name} ${number(value)}`).join(', ');
   const filled = Math.round((progress ?? 0) * BAR);
   const bar = progress === null ? '' : `${'━'.repeat(filled)}${pc.dim('─'.repeat(BAR - filled))} `;
   const share = progress === null ? '' : `${String(Math.floor(progress * 100)).padStart(3)} %  `;
   const parts = [
     `update ${update}${maxUpdate === null ? '' : `/${maxUpdate}`}`,
-    `loss ${number(loss)}`,
+    `loss ${losses ? shown : number(loss)}`,
     `lr ${number(lr)}`,
     `${number(Math.round(samplesPerSecond))}/s`,
     ...(etaSeconds === null ? [] : [`${duration(etaSeconds)} left`]),
@@ -126,15 +148,18 @@ export function progressLine(event: UpdateEvent, columns: number): string {
 
 /** `update 50  loss 0.71  ...` */
 export function logLine(update: number, metrics: Record<string, number>): string {
-  const shown = SHOWN.flatMap((key) =>
-    metrics[key] === undefined ? [] : [`${key} ${number(metrics[key])}`],
-  );
+  const keys = SHOWN.flatMap((key) => (key === 'loss' ? [key, ...lossesOf(metrics)] : key));
+  const shown = keys.flatMap((key) => (metrics[key] === undefined ? [] : [`${key} ${number(metrics[key])}`]));
   const speed = metrics.samples_per_second;
   if (speed !== undefined) shown.push(`${number(Math.round(speed))} samples/s`);
   if ((metrics.wait_share ?? 0) >= 0.05)
     shown.push(`${Math.round(metrics.wait_share! * 100)} % waiting for data`);
   return `update ${update}  ${shown.join('  ')}`;
 }
+
+/** Names of the losses of each modality, in a run of several. */
+const lossesOf = (metrics: Record<string, number>) =>
+  Object.keys(metrics).flatMap((key) => (key.startsWith('epoch_') ? key.replace('epoch', 'loss') : []));
 
 const pairs = (metrics: Record<string, number>) =>
   Object.entries(metrics)
