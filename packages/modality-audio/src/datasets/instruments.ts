@@ -1,7 +1,7 @@
 /**
  * 206 sounds for making music, from the npm package `supersonic-scsynth-samples` (the sounds of Sonic Pi): drums, basses,
- * tablas, loops, textures, each from some hundredths of a second to 15 s. The class is the group that the file's name begins
- * with. They are decoded once and kept as 16 kHz WAV in the cache folder.
+ * tablas, loops, textures, each from some hundredths of a second to 15 s. They are decoded once and kept as 16 kHz WAV in the
+ * cache folder, a folder per class.
  */
 import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -14,7 +14,7 @@ import { encodeWav } from './wav-writer.js';
 
 const RATE = 16_000;
 /** Raise it when the preparation gives something else: older folders are then left alone. */
-const VERSION = 1;
+const VERSION = 2;
 const FOLDER = 'samples/';
 
 const source: PinnedPackage = {
@@ -27,7 +27,7 @@ const source: PinnedPackage = {
 
 export const instruments: AudioDataset = {
   name: 'instruments',
-  description: 'sounds of instruments and textures in groups by kind, 16 kHz',
+  description: 'sounds of instruments (8 classes), loops and noises, 16 kHz',
   license: 'CC0-1.0 (Sonic Pi samples; npm package supersonic-scsynth-samples)',
   size: '206 sounds, 7 minutes, 34 MB download',
   validShare: 0.3,
@@ -47,6 +47,26 @@ export const instruments: AudioDataset = {
   },
 };
 
+/**
+ * What the beginning of a name says about the instrument; the first line that fits holds. Groups of all sorts (loops,
+ * glitches, noises) have no class: they are for training only.
+ */
+const CLASSES: readonly (readonly [string, RegExp])[] = [
+  ['kick', /^(bd_|drum_(heavy_kick|bass)|elec_(soft|hollow)_kick)/],
+  ['snare', /^(sn_|drum_snare|elec_(\w+_)?snare)/],
+  ['cymbal', /^(hat_|ride_|drum_(cymbal|splash)|elec_cymbal)/],
+  ['tom', /^(drum_tom|elec_fuzz_tom)/],
+  ['tabla', /^tabla_/],
+  ['bass', /^bass_/],
+  ['guitar', /^guit_/],
+  ['ambient', /^(ambi_|tbd_pad)/],
+];
+
+/** The class of a sound by its name, or undefined. */
+export function instrumentOf(name: string): string | undefined {
+  return CLASSES.find(([, pattern]) => pattern.test(name))?.[0];
+}
+
 /** Writes all sounds beside the folder and then gives it its name, so that it is there whole or not at all. */
 async function prepare(tarball: string, folder: string): Promise<void> {
   const files = await readTarball(tarball, (path) => path.startsWith(FOLDER) && path.endsWith('.flac'));
@@ -56,7 +76,7 @@ async function prepare(tarball: string, folder: string): Promise<void> {
   try {
     for (const [path, bytes] of files) {
       const name = basename(path, '.flac');
-      const group = join(work, name.slice(0, name.indexOf('_')));
+      const group = join(work, instrumentOf(name) ?? '');
       const audio = await openAudioBytes(memoryBytes(bytes), path);
       const samples = await readAt(audio, RATE, 0, lengthAt(audio, RATE));
       await mkdir(group, { recursive: true });
