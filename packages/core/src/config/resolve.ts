@@ -83,10 +83,17 @@ export function overrideConfig(modalities: Modalities, config: AnyConfig, change
   return parseLayers(modalities, [objectLayer(config as unknown as Plain, 'the stored config'), ...own]);
 }
 
-/** Reads back a config that was resolved before (a run folder, a checkpoint): all keys are there, no preset below. */
+/**
+ * Reads back a config that was resolved before (a run folder, a checkpoint): all keys are there, no preset below. For one
+ * of several modalities of a run, what it sees of that run's config.
+ */
 export function parseResolved(modality: Modality, layer: Layer): RunConfig;
 export function parseResolved(modalities: Modalities, layer: Layer): AnyConfig;
-export function parseResolved(modalities: Modalities, layer: Layer): AnyConfig {
+export function parseResolved(modalities: Modalities, stored: Layer): AnyConfig {
+  const [only, ...others] = [modalities].flat() as Modality[];
+  const names = stored.value.modalities;
+  const one = only && others.length === 0 && Array.isArray(names) && names.includes(only.name);
+  const layer = one ? { ...stored, value: plainView(stored.value, only.name) } : stored;
   checkKeys(runConfigSchema(modalities), layer);
   return parseLayers(modalities, [layer]);
 }

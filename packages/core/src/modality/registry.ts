@@ -87,9 +87,19 @@ export async function loadModality(name: string, options: LoadModalityOptions = 
     throw new D2vError(`no installed plugin provides the modality "${name}": did you mean "${near}"?`);
   const there = names.length > 0 ? `installed: ${names.join(', ')}` : 'no modality is installed';
   throw new D2vError(
-    `no installed plugin provides the modality "${name}" (${there}): npm install its package, e.g. @d2v/modality-${safe(name)}, or name one with --plugin <path|package>`,
+    `no installed plugin provides the modality "${name}" (${there}): npm install its package, e.g. ${usualPackage(name)}, or name one with --plugin <path|package>`,
   );
 }
+
+/** Whether `loadModality` would find a plugin for a modality; nothing is imported. */
+export async function isInstalled(name: string, options: DiscoveryOptions = {}): Promise<boolean> {
+  return (
+    registered.has(name) || (await discoverModalities(options)).some(({ modality }) => modality === name)
+  );
+}
+
+/** The package that would provide a modality, by convention. */
+export const usualPackage = (name: string): string => `@d2v/modality-${safe(name)}`;
 
 const safe = (name: string) => name.replace(/[^a-z0-9-]/g, '') || '<name>';
 

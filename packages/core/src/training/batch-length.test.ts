@@ -82,7 +82,10 @@ describe('batches by length', { timeout: 120_000 }, () => {
     const result = await run('a', settings, { openSource: async () => source() });
     // Two epochs of eleven.
     expect(result).toMatchObject({ update: 22, samples: 22, badSamples: 1 });
-    expect(stateOf('a', 22).parts.waves.position).toEqual({ epoch: 1, offset: expect.toSatisfy((n) => n >= 11) });
+    expect(stateOf('a', 22).parts.waves.position).toEqual({
+      epoch: 1,
+      offset: expect.toSatisfy((n) => n >= 11),
+    });
     const faults = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [i, 'bad' as const]));
     const all = run('b', settings, {
       openSource: async () => ({ ...source(), ...waves({ faults, length: 12 }) }),

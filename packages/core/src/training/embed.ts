@@ -17,6 +17,8 @@ export interface EmbedOptions extends FeatureChoice {
    * depend on it.
    */
   batchSize?: number;
+  /** Whose the inputs are, for a model of several modalities. Default: each plugin says which files it takes. */
+  modality?: string;
   /** Loader threads for files; default: by the number of inputs and cores. */
   numWorkers?: number;
   /** Told about each damaged input, which is left out. Without it, a damaged input is an error. */
@@ -38,6 +40,8 @@ export interface EmbeddedBatch {
   names: string[];
   labels?: Int32Array;
   classes?: readonly string[];
+  /** Of these samples, if the model has several. */
+  modality?: string;
 }
 
 /** Features of all samples; `data` is [N, D], or [N, T, D] for `pool` none. */
@@ -103,7 +107,7 @@ async function* batchesOf(
   if (options.batchSize !== undefined) bounds.samples = options.batchSize;
   if (isSource(input)) return yield* fromSource(embedder, input, bounds, options);
   if (isBatch(input)) return yield { batch: input };
-  if (input.every((item): item is string => typeof item === 'string')) {
+  if (arePaths(input)) {
     const source = await modality.openInputs([...input], config.data, { assets });
     try {
       yield* fromSource(embedder, source, bounds, options, [...input]);
@@ -185,6 +189,11 @@ export async function collect(batches: AsyncIterable<EmbeddedBatch>): Promise<Em
 
 function isSource(input: EmbedInput): input is DataSource {
   return typeof (input as DataSource).get === 'function';
+}
+
+/** Whether inputs are files and folders. */
+export function arePaths(input: EmbedInput): input is readonly string[] {
+  return Array.isArray(input) && input.every((item) => typeof item === 'string');
 }
 
 function isBatch(input: EmbedInput): input is Batch {

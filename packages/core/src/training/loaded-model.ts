@@ -1,17 +1,19 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { objectLayer, type Plain } from '../config/layer.js';
+import { type Layer, objectLayer, type Plain } from '../config/layer.js';
 import { parseResolved } from '../config/resolve.js';
 import type { RunConfig } from '../config/schema.js';
-import { Data2Vec } from '../data2vec/model.js';
+import { didYouMean } from '../config/suggest.js';
+import { Data2Vec, keyOf } from '../data2vec/model.js';
 import { TEACHER_PREFIX } from '../data2vec/state.js';
 import { D2vError } from '../errors.js';
 import type { Assets, Modality } from '../modality/contract.js';
-import { loadModality } from '../modality/registry.js';
+import { usualPackage } from '../modality/registry.js';
 import { readAssets, weightNames } from './assets.js';
 import { MODEL_FILE, readModelFile } from './checkpoint.js';
 import { type CheckpointPointer, findCheckpoint } from './checkpoint-store.js';
 import {
+  arePaths,
   collect,
   type EmbeddedBatch,
   type Embeddings,
@@ -20,18 +22,20 @@ import {
   embedBatches,
 } from './embed.js';
 import { resolveDevice } from './machine.js';
+import { chosenModalities, type ModalityChoice } from './model-modalities.js';
+import { routeInputs } from './route-inputs.js';
 
-export interface LoadModelOptions {
+export interface LoadModelOptions extends ModalityChoice {
   /** `cpu` (default), `cuda:0` or `auto`. */
   device?: string;
-  /** The plugin. Default: the installed one that the model's modality names. */
-  modality?: Modality;
   /** Of a run folder: the last (default) or the best checkpoint. */
   which?: CheckpointPointer;
 }
 
 /**
- * Loads a model for use. The file alone suffices: config and modality travel in it, and architecture follows from them.
+ * Loads a model for use. The file alone suffices: config and modalities travel in it, and architecture follows from them.
+ * Of a model of several modalities, the parts are loaded whose plugins are installed, or those that `modality` or
+ * `modalities` name.
  *
  * @param path a run folder, a checkpoint folder, or a `model.safetensors` file
  * @throws D2vError when there is no model, it is damaged, or its modality is not installed
@@ -40,38 +44,26 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
   const isFile = (await stat(path).catch(() => null))?.isFile() ?? false;
   const isModel = isFile && path.endsWith('.safetensors');
   const file = isModel ? path : join(await findCheckpoint(path, options.which), MODEL_FILE);
-  const {
-    modality: name,
-    config: stored,
-    update,
-    teacher,
-    assets,
-  } = readModelFile(file, (opened) => ({
-    modality: opened.metadata.get('modality') ?? '',
-    config: opened.metadata.get('config') ?? '',
+  const { names, stored, update, teacher, assets } = readModelFile(file, (opened) => ({
+    names: (opened.metadata.get('modality') ?? '').split(','),
+    stored: storedConfig(opened.metadata.get('config'), file),
     update: Number(opened.metadata.get('update') ?? 0),
     teacher: opened.names.some((tensor) => tensor.startsWith(TEACHER_PREFIX)),
     assets: readAssets(opened),
   }));
-  const modality = options.modality ?? (await loadModality(name));
-  if (modality.name !== name) {
-    throw new D2vError(`${file} is a model of the modality "${name}", not "${modality.name}"`);
-  }
-  const config = parseConfig(stored, modality, file);
-  const model = Data2Vec.create({
-    config: config.model,
-    modalities: [modality],
-    seed: config.common.seed,
-    device: resolveDevice(options.device ?? 'cpu'),
-    dtype: config.common.dtype,
-    pretraining: false,
-    teacher,
-  });
+  const modalities = await chosenModalities(names, options, file);
+  const parts = modalities.map((modality) => ({
+    modality,
+    config: parseResolved(modality, stored),
+    assets: assets[modality.name],
+  }));
+  const absent = names.filter((name) => !parts.some(({ modality }) => modality.name === name));
+  const model = createModel(parts, resolveDevice(options.device ?? 'cpu'), teacher);
   try {
     readModelFile(file, (tensors) => {
-      const read = weightNames(tensors).map(
-        (name) => [name, { data: tensors.readFloat32(name), shape: tensors.info(name).shape }] as const,
-      );
+      const read = weightNames(tensors)
+        .filter((tensor) => !absent.some((name) => belongsTo(tensor, name)))
+        .map((name) => [name, { data: tensors.readFloat32(name), shape: tensors.info(name).shape }] as const);
       model.loadState(new Map(read), { strict: true });
     });
   } catch (error) {
@@ -79,31 +71,78 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     throw error;
   }
   model.numUpdates = update;
-  return new LoadedModel(model, config, modality, update, assets[modality.name]);
+  return new LoadedModel(model, update, parts, absent);
 }
 
-function parseConfig(text: string, modality: Modality, file: string): RunConfig {
-  let value: Plain;
+/** What a loaded model knows of one of its modalities. */
+export interface LoadedPart {
+  modality: Modality;
+  /** The config of the model's run, as the modality sees it. */
+  config: RunConfig;
+  /** Files that came with the weights; data for the model is opened with them. */
+  assets?: Assets;
+}
+
+function createModel(parts: readonly LoadedPart[], device: string, teacher: boolean): Data2Vec {
+  const { model, common } = parts[0]!.config;
+  const modalities = Object.assign({}, ...parts.map(({ config }) => config.model.modalities));
+  return Data2Vec.create({
+    config: { ...model, modalities },
+    modalities: parts.map(({ modality }) => modality),
+    seed: common.seed,
+    device,
+    dtype: common.dtype,
+    pretraining: false,
+    teacher,
+  });
+}
+
+/** Whether a tensor is of the part of a modality that it shares with no other. */
+function belongsTo(tensor: string, modality: string): boolean {
+  const own = `modality_encoders.${keyOf(modality)}.`;
+  return tensor.startsWith(own) || tensor.startsWith(TEACHER_PREFIX + own);
+}
+
+function storedConfig(text: string | undefined, file: string): Layer {
   try {
-    value = JSON.parse(text) as Plain;
+    return objectLayer(JSON.parse(text ?? '') as Plain, `the config in ${file}`);
   } catch (error) {
     throw new D2vError(`${file} carries no config; it cannot be loaded on its own`, { cause: error });
   }
-  return parseResolved(modality, objectLayer(value, `the config in ${file}`));
 }
 
-/** A model that was loaded for use: features of inputs, samples or batches. */
+/**
+ * A model that was loaded for use: features of inputs, samples or batches. One of several modalities finds out which one
+ * files are of; `for` gives it as if it were of one modality alone, and that is what `modality`, `config`, `assets` and
+ * `depth` need.
+ */
 export class LoadedModel {
+  /** Names of the modalities that are loaded. */
+  readonly modalities: readonly string[];
+
   constructor(
     /** The network itself. */
     readonly model: Data2Vec,
-    readonly config: RunConfig,
-    readonly modality: Modality,
     /** Updates it was trained for. */
     readonly update: number,
-    /** Files that came with the weights; data for the model is opened with them. */
-    readonly assets?: Assets,
-  ) {}
+    private readonly parts: readonly LoadedPart[],
+    /** Modalities of the file that are not loaded. */
+    readonly absent: readonly string[] = [],
+  ) {
+    this.modalities = parts.map(({ modality }) => modality.name);
+  }
+
+  get modality(): Modality {
+    return this.sole.modality;
+  }
+
+  get config(): RunConfig {
+    return this.sole.config;
+  }
+
+  get assets(): Assets | undefined {
+    return this.sole.assets;
+  }
 
   /** Blocks that `layer` can name, the modality's own first. */
   get depth(): number {
@@ -112,7 +151,22 @@ export class LoadedModel {
 
   /** Numbers per feature. */
   get width(): number {
-    return this.config.model.embed_dim;
+    return this.parts[0]!.config.model.embed_dim;
+  }
+
+  /**
+   * The model as one of its modalities sees it. It is the same network: `dispose` frees it for all.
+   * @throws D2vError if the modality is not loaded
+   */
+  for(modality: string): LoadedModel {
+    const part = this.parts.find((one) => one.modality.name === modality);
+    if (part) return this.parts.length === 1 ? this : new LoadedModel(this.model, this.update, [part]);
+    const has = `this model has ${this.modalities.join(', ')}`;
+    throw new D2vError(
+      this.absent.includes(modality)
+        ? `${has}; its ${modality} part is not loaded: npm install ${usualPackage(modality)} (or name it in the option modalities)`
+        : `${has}, not ${modality}${didYouMean(modality, this.modalities, 0)}`,
+    );
   }
 
   /**
@@ -126,10 +180,34 @@ export class LoadedModel {
 
   /** The same, batch by batch, for inputs that do not fit into memory. */
   embedStream(input: EmbedInput, options: EmbedOptions = {}): AsyncGenerator<EmbeddedBatch> {
-    return embedBatches(this, input, options);
+    const { modality } = options;
+    if (modality !== undefined)
+      return this.for(modality).embedStream(input, { ...options, modality: undefined });
+    return this.parts.length === 1
+      ? embedBatches({ model: this.model, ...this.sole }, input, options)
+      : this.routed(input, options);
   }
 
   dispose(): void {
     this.model.dispose();
+  }
+
+  private async *routed(input: EmbedInput, options: EmbedOptions): AsyncGenerator<EmbeddedBatch> {
+    if (!arePaths(input)) throw this.ambiguous();
+    const plugins = this.parts.map(({ modality }) => modality);
+    for (const { modality, paths } of await routeInputs(input, plugins)) {
+      for await (const batch of this.for(modality).embedStream(paths, options)) yield { ...batch, modality };
+    }
+  }
+
+  private get sole(): LoadedPart {
+    if (this.parts.length !== 1) throw this.ambiguous();
+    return this.parts[0]!;
+  }
+
+  private ambiguous(): D2vError {
+    return new D2vError(
+      `this model has ${this.modalities.join(', ')}: say which is meant, with model.for('${this.modalities[0]}') or the option modality`,
+    );
   }
 }
