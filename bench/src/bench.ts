@@ -66,7 +66,7 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
   const { workload, config, options, log } = bench;
   const { device, dtype } = options;
   const missing = options.peer ? peerMissing() : null;
-  const peers = options.peer && !missing ? await startPeers(bench) : [];
+  const { peers, failed } = options.peer && !missing ? await startPeers(bench) : { peers: [], failed: null };
   const runner = newRunner(bench);
   try {
     const peak = new GemmPeak(device, dtype);
@@ -109,6 +109,7 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
         ratio: median(peer.seconds) / median(seconds),
       })),
       ...(missing && { peerMissing: missing }),
+      ...(failed && { compiledMissing: failed }),
       tensors: {
         peakBytes: last.peak,
         liveBuffers: last.liveBuffers,
@@ -133,13 +134,29 @@ async function waiting({ modality, config, workload, log }: Bench, perRound: num
   return measureWaiting(modality, config, workload, 2 * perRound);
 }
 
-async function startPeers({ workload, options, log }: Bench): Promise<Peer[]> {
-  const peers: Peer[] = [];
-  for (const compiled of [false, true]) {
-    log(compiled ? 'compiling the PyTorch peer' : 'starting the PyTorch peer');
-    const { preset, warmup } = workload;
-    const { modality, threads } = options;
-    peers.push(await Peer.start({ modality, preset, warmup, compiled, threads }));
+/** The peer as it is and compiled; `failed` says why PyTorch could not compile it, which is no reason to measure nothing. */
+async function startPeers({
+  workload,
+  options,
+  log,
+}: Bench): Promise<{ peers: Peer[]; failed: string | null }> {
+  const { preset, warmup } = workload;
+  const { modality, threads } = options;
+  const start = (compiled: boolean) => Peer.start({ modality, preset, warmup, compiled, threads });
+  log('starting the PyTorch peer');
+  const eager = await start(false);
+  log('compiling the PyTorch peer');
+  try {
+    return { peers: [eager, await start(true)], failed: null };
+  } catch (error) {
+    if (error instanceof D2vError) return { peers: [eager], failed: reason(error) };
+    await eager.stop();
+    throw error;
   }
-  return peers;
+}
+
+/** The line of a Python traceback that names the error. */
+function reason({ message }: D2vError): string {
+  const lines = message.split('\n').filter((line) => /^[\w.]*Error\b/.test(line));
+  return lines.at(-1) ?? message.split('\n')[0]!;
 }

@@ -40,6 +40,8 @@ export interface BenchReport {
   peers: Side[];
   /** Why there is no peer although one was asked for. */
   peerMissing?: string;
+  /** Why PyTorch could not compile the peer. */
+  compiledMissing?: string;
   tensors: { peakBytes: number; liveBuffers: number; liveBuffersGrowth: number; currentGrowth: number };
   waiting?: WaitingReport;
   profile?: ProfileReport;
@@ -82,6 +84,7 @@ export function formatReport(r: BenchReport): string {
         `(${r.waiting.updates} updates from files, ${r.waiting.samplesPerSecond.toFixed(1)} samples/s)`,
     );
   }
+  if (r.compiledMissing) parts.push('', `PyTorch cannot compile this model: ${r.compiledMissing}`);
   if (r.peerMissing) parts.push('', `no comparison with PyTorch: ${r.peerMissing}`);
   if (r.profile) parts.push('', formatProfile(r.profile));
   return parts.join('\n');
