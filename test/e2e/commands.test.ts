@@ -45,6 +45,23 @@ describe('train', () => {
     }
   });
 
+  it('scores on labelled data of its own, and finds it again from the run folder', async () => {
+    const labels = join(folder, 'labels');
+    const plain = join(data, 'vertical');
+    const settings = ['optimization.max_update=2', 'eval.report=true', 'eval.data_options.label=top'];
+    const args = [...trainArguments(labels, plain, settings), '--eval-data', 'images'];
+    const result = await runCli(args, { cwd: folder });
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(result.stdout).toContain('3 classes of images, on held-out samples:');
+    expect(readFileSync(join(labels, 'config.yaml'), 'utf8')).toMatch(/^ {2}data: \.\.\/images /m);
+    const scored = await runCli(['eval', 'knn', labels, '--set', 'eval.k=3', '--json']);
+    expect(JSON.parse(scored.stdout)).toHaveLength(1);
+    await fails(
+      [...trainArguments(join(folder, 'no'), plain), '--eval-data', 'imags', '--set', 'eval.report=true'],
+      'eval.data imags: no such file or folder, and modality image has no dataset of that name',
+    );
+  });
+
   it('refuses another run in the folder, and other settings when it goes on', async () => {
     await fails(trainArguments(run, data), /holds a run already \(checkpoint 3\): continue it with --resume/);
     await fails(
