@@ -17,7 +17,7 @@ export interface MemoryReport {
   liveBuffersGrowth: number;
   currentGrowth: number;
   peakGrowth: number;
-  /** From a tenth of the updates to the last: the process settles later than the tensors do. */
+  /** From a fifth of the updates to the last: the process settles later than the tensors do. */
   rssGrowth: number;
   flat: boolean;
 }
@@ -57,7 +57,7 @@ export function watchMemory(
 export function judge(points: readonly MemoryPoint[]): MemoryReport {
   const [first, last] = [points[0]!, points.at(-1)!];
   const settled =
-    points.find((point) => point.update >= last.update / 10 && point.update >= first.update) ?? first;
+    points.find((point) => point.update >= last.update / 5 && point.update >= first.update) ?? first;
   const peaks = points.slice(1);
   const growth = {
     liveBuffersGrowth: last.liveBuffers - first.liveBuffers,

@@ -2,7 +2,7 @@
  * Builds native/ into build/Release/d2v.node, or does nothing when that file was made from the same sources with the
  * same options and can be loaded here.
  *
- * Environment: D2V_ONEDNN=AUTO|ON|OFF, D2V_OPENMP=ON|OFF, CXX, CXXFLAGS.  `--force` builds in any case.
+ * Environment: D2V_ONEDNN=AUTO|ON|OFF, D2V_OPENMP=ON|OFF, CXX.  `--force` builds in any case.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -32,9 +32,7 @@ for (const [name, allowed] of [
 
 function hashOfInputs() {
   const hash = createHash('sha256');
-  hash.update(
-    JSON.stringify([options, process.platform, process.arch, process.env.CXX, process.env.CXXFLAGS]),
-  );
+  hash.update(JSON.stringify([options, process.platform, process.arch, process.env.CXX]));
   const files = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(cc|h|cu|cuh)$/.test(entry.name))
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))

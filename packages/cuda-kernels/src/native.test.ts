@@ -26,7 +26,7 @@ describe('loading', () => {
     vi.stubEnv('D2V_NATIVE', '/nowhere/d2v.node');
     vi.resetModules();
     await expect(import('./native.js')).rejects.toThrow(
-      /cannot be loaded\. Tried:\n {2}\/nowhere\/d2v\.node: does not exist\nTo build it: run `npm run build:native`/,
+      /cannot be loaded\. Tried:\n {2}\/nowhere\/d2v\.node: does not exist\nTo build it: run `npm explore @d2v\/cuda-kernels -- npm run build:native`/,
     );
   });
 

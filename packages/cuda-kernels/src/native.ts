@@ -81,8 +81,8 @@ function open(): Native {
     [
       'The native addon of @d2v/cuda-kernels cannot be loaded. Tried:',
       ...tried,
-      'To build it: run `npm run build:native` in the folder of @d2v/cuda-kernels (inside the repository:',
-      '`npx turbo run build`). It needs a C++17 compiler, CMake 3.18 or newer, and nothing from the network.',
+      'To build it: run `npm explore @d2v/cuda-kernels -- npm run build:native` (inside the repository:',
+      '`npm run setup`). It needs a C++17 compiler, CMake 3.18 or newer, and nothing from the network.',
     ].join('\n'),
   );
 }

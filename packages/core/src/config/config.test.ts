@@ -253,6 +253,16 @@ describe('resuming', () => {
     expect(resume('optimization.lr=5e-4')).toEqual(stored);
   });
 
+  it('lets a run that has diverged learn more slowly', () => {
+    const config = resume(
+      'optimization.lr=1e-4',
+      'optimization.clip_norm=4',
+      'lr_scheduler.warmup_updates=50',
+    );
+    expect(config.optimization).toMatchObject({ lr: 1e-4, clip_norm: 4 });
+    expect(config.lr_scheduler.warmup_updates).toBe(50);
+  });
+
   it('refuses to change what it learns', () => {
     expect(() => resume('model.depth=4')).toThrow(
       'a resumed run keeps model.depth (2, not 4): leave it out, or start a new run in another folder',

@@ -6,10 +6,12 @@ import { valueAt } from './merge.js';
 import { type Changes, type Modalities, overrideConfig } from './resolve.js';
 import { type RunConfig, runConfigSchema } from './schema.js';
 
-/** What a run may change when it goes on: when it ends, how it is saved and observed, where it computes. */
+/** What a run may change when it goes on: when it ends, how fast it learns, how it is saved and observed, where it computes. */
 const FREE = [
   /^(stop|checkpoint|eval)\./,
-  /^optimization\.max_update$/,
+  // The way out of a divergence; what changes is said when the run goes on.
+  /^optimization\.(max_update|lr|clip_norm)$/,
+  /^lr_scheduler\.warmup_updates$/,
   /^common\.(device|threads|log_interval|tensorboard)$/,
   /^data\.([a-z0-9-]+\.)?(path|valid_path|num_workers|prefetch|worker_timeout_seconds|max_bad_share|cache_dir|offline)$/,
 ];

@@ -1,5 +1,6 @@
 import type { RawTensor } from '@d2v/cuda-kernels';
-import { type AlibiBias, attention } from '../tensor/ops-fused.js';
+import type { AlibiBias } from '../tensor/op-options.js';
+import { attention } from '../tensor/ops-fused.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ForwardContext } from './context.js';
 import { Dropout } from './dropout.js';

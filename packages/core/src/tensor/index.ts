@@ -11,7 +11,7 @@ export {
   type Saved,
   scope,
 } from './autograd.js';
+export type * from './op-options.js';
 export * as ops from './ops.js';
-export type { AlibiBias, AttentionOptions, ConvOptions, LayerNormOptions, PatchLayout } from './ops-fused.js';
 export { Parameter, type ParameterOptions } from './parameter.js';
 export { type HostData, type Shape, Tensor, type TensorOptions, tensor } from './tensor.js';

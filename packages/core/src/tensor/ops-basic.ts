@@ -5,6 +5,7 @@ import * as k from '@d2v/cuda-kernels';
 import { D2vError } from '../errors.js';
 import { record } from './autograd.js';
 import { gradients, type UnaryName } from './gradients.js';
+import type { MatmulOptions } from './op-options.js';
 import { type Shape, Tensor } from './tensor.js';
 
 /** a + b; b may be a suffix of a's shape or a single element. */
@@ -81,14 +82,6 @@ export function softmax(x: Tensor): Tensor {
 export function logSoftmax(x: Tensor): Tensor {
   const y = k.logSoftmax(x.raw);
   return record('logSoftmax', gradients.logSoftmax, [x], y, { y });
-}
-
-export interface MatmulOptions {
-  /** a is stored transposed, [..., K, M]. */
-  transA?: boolean;
-  /** b is stored transposed, [..., N, K]. */
-  transB?: boolean;
-  alpha?: number;
 }
 
 /** alpha * a b over the last two dimensions, a [..., M, K], b [..., K, N]; leading dimensions equal, or one operand

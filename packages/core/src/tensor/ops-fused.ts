@@ -5,9 +5,14 @@ import * as k from '@d2v/cuda-kernels';
 import { D2vError } from '../errors.js';
 import { record, recording } from './autograd.js';
 import { attentionOptions, fusedGradients } from './gradients-fused.js';
+import type {
+  Activation,
+  AttentionOptions,
+  ConvOptions,
+  LayerNormOptions,
+  PatchLayout,
+} from './op-options.js';
 import type { Shape, Tensor } from './tensor.js';
-
-export type Activation = 'none' | 'gelu';
 
 /** y = act(x w^T + b); x [..., K], w [M, K], b [M]: [..., M]. */
 export function linear(
@@ -53,17 +58,6 @@ export function mlp(
   return record('mlp', fusedGradients.mlp, inputs, y, saved, [first.pre, hidden]);
 }
 
-export interface LayerNormOptions {
-  weight?: Tensor | null;
-  bias?: Tensor | null;
-  eps: number;
-  /** Added to x before the norm. */
-  residual?: Tensor | null;
-  activation?: Activation;
-  /** Added to the result. */
-  after?: Tensor | null;
-}
-
 /** y = act(norm(x + residual) * weight + bias) + after, the norm over the last dimension with biased variance. */
 export function layerNorm(x: Tensor, options: LayerNormOptions): Tensor {
   const { weight, bias, eps, residual, activation = 'none', after } = options;
@@ -85,31 +79,6 @@ export function layerNorm(x: Tensor, options: LayerNormOptions): Tensor {
     activation,
   };
   return record('layerNorm', fusedGradients.layerNorm, inputs, r.y, saved, [r.sum, r.mean, r.rstd]);
-}
-
-export interface AlibiBias {
-  /** f32 [heads], differentiable: bias = -slope * distance. */
-  slopes: Tensor;
-  /** i32 [B,Tq,P]; a first coordinate below 0 gives the token bias 0. */
-  positionsQ: RawTensor;
-  /** i32 [B,Tk,P]. */
-  positionsK: RawTensor;
-  /** Distance: euclidean, else the sum of the absolute differences. */
-  euclidean?: boolean;
-}
-
-export interface AttentionOptions {
-  heads: number;
-  /** Default: 1 / sqrt(width of a head). */
-  scale?: number;
-  /** u8 [B,Tk], 1 removes the key. */
-  keyPadding?: RawTensor | null;
-  alibi?: AlibiBias | null;
-  /** f32 [heads,Tq,Tk] or [B,heads,Tq,Tk], added to the scores. */
-  bias?: Tensor | null;
-  /** Dropout of the attention weights; needs `key`. */
-  dropout?: number;
-  key?: RngKey;
 }
 
 /**
@@ -138,14 +107,6 @@ export function attention(q: Tensor, kv: Tensor | null, options: AttentionOption
   return record('attention', fusedGradients.attention, [q, kv, alibi?.slopes, bias], out, saved, [lse]);
 }
 
-export interface ConvOptions {
-  /** One number per spatial dimension (1 or 2 of them). */
-  stride: number[];
-  /** Zeros before and after, per spatial dimension. */
-  padding: [number, number][];
-  groups: number;
-}
-
 /** Token-major convolution: x [B, ...space, Cin], w [Cout, Cin/groups, ...kernel]: [B, ...space', Cout]. */
 export function conv(x: Tensor, w: Tensor, b: Tensor | null, options: ConvOptions): Tensor {
   const weight = w.valueFor(x.dtype);
@@ -153,8 +114,6 @@ export function conv(x: Tensor, w: Tensor, b: Tensor | null, options: ConvOption
   const saved = { x: x.raw, w: weight, inputShape: x.shape, options };
   return record('conv', fusedGradients.conv, [x, w, b], y, saved);
 }
-
-export type PatchLayout = 'cpq' | 'pqc';
 
 /** Images [B,C,H,W] to tokens [B, (H/p)*(W/q), C*p*q], rows of patches first; the layout orders a token's elements. */
 export function patchify(images: Tensor, patch: [number, number], layout: PatchLayout): Tensor {

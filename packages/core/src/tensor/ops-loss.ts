@@ -4,6 +4,7 @@ import type { RawTensor } from '@d2v/cuda-kernels';
 import * as k from '@d2v/cuda-kernels';
 import { record } from './autograd.js';
 import { fusedGradients } from './gradients-fused.js';
+import type { CrossEntropyOptions, MaskedLossOptions } from './op-options.js';
 import type { Tensor } from './tensor.js';
 
 /** A scalar on the tape from a value and a gradient that are both known already. */
@@ -21,13 +22,6 @@ function loss(
   return y;
 }
 
-export interface MaskedLossOptions {
-  /** 0: squared error; above: smooth L1 with this beta. */
-  beta?: number;
-  /** Factor on every element, e.g. 1 / sqrt(D). */
-  scale?: number;
-}
-
 /**
  * The regression loss of data2vec, summed over elements: pred [R,N,D] against target f32 [B,T,D] (no gradient) at the
  * positions ids i32 [R,N]; row r belongs to sample r / (R/B), so targets are not repeated per clone.
@@ -43,13 +37,6 @@ export function maskedLoss(
   const { beta = 0, scale = 1 } = options;
   const { loss: value, dpred } = k.maskedLoss(pred.raw, target, ids, { beta, scale, gradScale: 1 });
   return loss('maskedLoss', fusedGradients.maskedLoss, pred, value, dpred);
-}
-
-export interface CrossEntropyOptions {
-  /** Label smoothing: this share of the mass goes to all classes evenly. */
-  smoothing?: number;
-  /** Rows with this label are left out. */
-  ignore?: number;
 }
 
 /** Cross-entropy of logits [N,C] against labels i32 [N], summed; `count` is the number of rows that took part. */

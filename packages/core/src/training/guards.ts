@@ -82,7 +82,7 @@ export function checkCollapse(
     if (value >= limit) continue;
     throw new D2vError(
       `the model has collapsed: at update ${update} the ${who} hardly differ any more (${name} ${value.toPrecision(3)} is below ${key} ${limit}). ` +
-        'Go back to an earlier checkpoint, with a lower optimization.lr or a higher model.ema_decay; the limit 0 turns this guard off',
+        'Start again with a lower optimization.lr or a higher model.ema_decay; the limit 0 turns this guard off',
     );
   }
 }
