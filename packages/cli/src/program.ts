@@ -71,7 +71,7 @@ function addTrain(program: Command): void {
     .command('train')
     .summary('pretrain a model')
     .description(
-      'Pretrain a model. Without --data it learns from the built-in data of the preset. The run folder holds the\nconfig, metrics, curves and checkpoints; Ctrl-C finishes the update, saves and ends, --resume goes on.',
+      'Pretrain a model. Without --data it learns from the built-in data of the preset. The run folder holds the config, metrics, curves and checkpoints; Ctrl-C finishes the update, saves and ends, --resume goes on.',
     )
     .argument('[modality]', 'installed modality; may stand in the config or the run instead')
     .addOption(presetOption())
