@@ -7,14 +7,17 @@ interface ConfigOptions extends ModalityOptions {
   comments: boolean;
 }
 
-/** `d2v config`: prints the resolved config. */
+/** `d2v config`: prints the resolved config; what follows from the data stands in comments, so that a file of it fits other data. */
 export async function config(name: string | undefined, options: ConfigOptions): Promise<void> {
-  const { configToYaml, dataLayer, readYamlLayer, resolveConfig, runConfigSchema } = await import(
-    '@d2v/core'
-  );
+  const { configToYaml, dataLayer, derivedKeys, readYamlLayer, resolveConfig, runConfigSchema } =
+    await import('@d2v/core');
   const modalities = await chooseModalities(name, options);
   const layers = await Promise.all((options.config ?? []).map(readYamlLayer));
   if (options.data !== undefined) layers.push(await dataLayer(modalities, options.data, '--data'));
-  const resolved = resolveConfig({ modalities, preset: options.preset, layers, set: options.set });
-  process.stdout.write(configToYaml(runConfigSchema(modalities), resolved, { comments: options.comments }));
+  const given = { modalities, preset: options.preset, layers, set: options.set };
+  const text = configToYaml(runConfigSchema(modalities), resolveConfig(given), {
+    comments: options.comments,
+    derived: derivedKeys(given),
+  });
+  process.stdout.write(text);
 }

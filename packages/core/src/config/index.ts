@@ -22,6 +22,7 @@ export { presetOf } from './preset-layers.js';
 export { configToYaml, type PrintOptions } from './print.js';
 export {
   type Changes,
+  derivedKeys,
   inputLayer,
   type JointResolveOptions,
   type Modalities,

@@ -11,7 +11,7 @@ import {
   plainView,
   viewOf,
 } from './joint.js';
-import { type Layer, objectLayer, type Plain } from './layer.js';
+import { isPlain, type Layer, objectLayer, type Plain } from './layer.js';
 import { mergePlain, valueAt } from './merge.js';
 import { presetLayers, presetName } from './preset-layers.js';
 import { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
@@ -53,6 +53,41 @@ type DeepInput = { [K in keyof RunConfigInput | keyof AnyConfig]?: unknown };
 export function resolveConfig(options: ResolveOptions): RunConfig;
 export function resolveConfig(options: ResolveOptions | JointResolveOptions): AnyConfig;
 export function resolveConfig(options: ResolveOptions | JointResolveOptions): AnyConfig {
+  const { modalities, schema, settings, given } = gather(options);
+  if (!modalities.some(({ suggest }) => suggest)) return parseLayers(modalities, given);
+  // Modalities see settings of the right types only.
+  parseLayers(modalities, given);
+  const base = suggestedLayers(modalities, settings);
+  for (const layer of base) checkKeys(schema, layer);
+  return parseLayers(modalities, [...base, ...given]);
+}
+
+/** Keys that `complete` fills from other keys. */
+const COMPLETED = [
+  ['model', 'max_update'],
+  ['model', 'ema_anneal_end_step'],
+  ['model', 'seed'],
+];
+
+/**
+ * Keys of the resolved config that nobody set: their values follow from other settings (a dataset's own augmentation,
+ * the length of the run), and would be others with other settings.
+ * @param options those that `resolveConfig` took
+ */
+export function derivedKeys(options: ResolveOptions | JointResolveOptions): string[][] {
+  const { modalities, settings } = gather(options);
+  const given = merged(settings);
+  const suggested = leafPaths(merged(suggestedLayers(modalities, settings)));
+  return [...suggested, ...COMPLETED].filter((path) => valueAt(given, path) == null);
+}
+
+const leafPaths = (value: Plain, above: string[] = []): string[][] =>
+  Object.entries(value).flatMap(([key, child]) =>
+    isPlain(child) ? leafPaths(child, [...above, key]) : [[...above, key]],
+  );
+
+/** The layers that the user and the presets give, checked for unknown keys. */
+function gather(options: ResolveOptions | JointResolveOptions) {
   const modalities = 'modalities' in options ? options.modalities : [options.modality];
   const header = headerOf(modalities);
   const schema = runConfigSchema(modalities);
@@ -61,13 +96,13 @@ export function resolveConfig(options: ResolveOptions | JointResolveOptions): An
   const name = presetName(options.preset, own, modalities);
   const presets = presetLayers(modalities, name);
   for (const layer of presets) checkKeys(schema, layer);
-  const given = [...presets, ...own, objectLayer({ ...header, preset: name }, 'options')];
-  if (!modalities.some(({ suggest }) => suggest)) return parseLayers(modalities, given);
-  // Modalities see settings of the right types only.
-  parseLayers(modalities, given);
-  const base = suggestedLayers(modalities, [...presets, ...own]);
-  for (const layer of base) checkKeys(schema, layer);
-  return parseLayers(modalities, [...base, ...given]);
+  const settings = [...presets, ...own];
+  return {
+    modalities,
+    schema,
+    settings,
+    given: [...settings, objectLayer({ ...header, preset: name }, 'options')],
+  };
 }
 
 /**

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { fakeModality } from '../modality/fake.js';
-import { objectLayer } from './layer.js';
-import { resolveConfig } from './resolve.js';
+import { objectLayer, yamlLayer } from './layer.js';
+import { configToYaml } from './print.js';
+import { derivedKeys, resolveConfig } from './resolve.js';
+import { runConfigSchema } from './schema.js';
 
 const modality = {
   ...fakeModality,
@@ -29,5 +31,22 @@ describe('what a modality suggests', () => {
     expect(() => resolveConfig({ modality: wrong })).toThrow(
       /rat.*what modality fake suggests|what modality fake suggests.*rat/,
     );
+  });
+
+  it('is printed as comments, so that a printed config fits other data', () => {
+    const schema = runConfigSchema(modality);
+    const print = (options: Parameters<typeof derivedKeys>[0], comments = true) =>
+      configToYaml(schema, resolveConfig(options), { comments, derived: derivedKeys(options) });
+    for (const comments of [true, false]) {
+      const file = yamlLayer(print({ modality }, comments), 'my.yaml');
+      expect(resolveConfig({ modality, layers: [file] })).toEqual(resolveConfig({ modality }));
+      const other = objectLayer({ data: { dataset: 'other' } }, '--data');
+      expect(resolveConfig({ modality, layers: [file, other] })).toEqual(
+        resolveConfig({ modality, layers: [other] }),
+      );
+    }
+    expect(print({ modality })).toMatch(/^ {2}# rate: 99/m);
+    expect(print({ modality, set: ['data.rate=7'] })).toMatch(/^ {2}rate: 7/m);
+    expect(print({ modality }, false)).not.toMatch(/#|rate: 99/);
   });
 });
