@@ -16,10 +16,12 @@ const VERSION = 1;
 
 /**
  * Learns a byte-level byte-pair encoding from files.
+ * @param name of the text, for messages
  * @returns a `tokenizer.json`; its vocabulary is smaller than asked for if the text has no more pairs
  * @throws D2vError if there is no text
  */
 export async function learnTokenizer(
+  name: string,
   files: readonly TextFile[],
   corpus: CorpusOptions,
   options: TrainOptions,
@@ -28,7 +30,7 @@ export async function learnTokenizer(
   const counter = new WordCounter();
   const { damaged } = await readCorpus(files, corpus, { log, onPiece: ({ text }) => counter.add(text) });
   if (counter.entries().size === 0) {
-    throw new D2vError(damaged[0]?.reason ?? 'there is no text to learn a tokenizer from');
+    throw new D2vError(damaged[0]?.reason ?? `${name}: there is no text in it`);
   }
   return writeTokenizerJson(learnMerges(counter.entries(), options));
 }
@@ -49,7 +51,7 @@ export async function learnedTokenizer(
     if (!bytes) {
       log(`learning a tokenizer of ${vocabSize} entries from ${corpus.name}`);
       // Not announced a second time: the text is read again when it is prepared.
-      bytes = await learnTokenizer(corpus.files, corpus.options, { vocabSize }, () => {});
+      bytes = await learnTokenizer(corpus.name, corpus.files, corpus.options, { vocabSize }, () => {});
       await mkdir(dirname(path), { recursive: true });
       await writeFileAtomic(path, bytes);
     }

@@ -12,16 +12,21 @@ const LEARNED_VOCABULARY = 8192;
  */
 export function suggestSettings(settings: DeepPartial<RunConfigInput>): DeepPartial<RunConfigInput> {
   const data: DeepPartial<RunConfigInput['data'] & TextDataConfig> = {};
+  let scored: string | null = null;
   const given = (settings.data ?? {}) as Partial<RunConfigInput['data'] & TextDataConfig>;
   if (!given.path) {
     data.dataset = given.dataset ?? DEFAULT_DATASET;
-    if (Object.hasOwn(datasets, data.dataset)) Object.assign(data, datasets[data.dataset]!.suggested);
+    if (Object.hasOwn(datasets, data.dataset)) {
+      const { suggested, scoredOn } = datasets[data.dataset]!;
+      Object.assign(data, suggested);
+      scored = scoredOn;
+    }
   }
   const text = settings.model?.modalities?.text as Partial<TextConfig> | undefined;
   if (text?.max_source_positions !== undefined) data.tokens_per_sample = text.max_source_positions;
   const size = vocabSize(given, text);
   data.vocab_size = size;
-  return { data, model: { modalities: { text: { vocab_size: size } } } };
+  return { data, eval: { data: scored }, model: { modalities: { text: { vocab_size: size } } } };
 }
 
 function vocabSize(data: Partial<TextDataConfig>, text: Partial<TextConfig> | undefined): number {

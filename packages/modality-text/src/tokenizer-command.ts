@@ -21,6 +21,7 @@ export const trainTokenizer: ModalityCommand = {
   async run({ inputs }, { vocabSize, minFrequency, field, out }, { print, log }) {
     const files = (await Promise.all([inputs ?? []].flat().map((path) => findText(String(path))))).flat();
     const bytes = await learnTokenizer(
+      [inputs ?? []].flat().join(', '),
       files,
       { item: 'line', field: String(field), label_field: null, label: 'none' },
       { vocabSize: whole(vocabSize, '--vocab-size'), minFrequency: whole(minFrequency, '--min-frequency') },

@@ -31,6 +31,8 @@ export interface BuiltInText extends DatasetInfo {
   fixed: Partial<TextDataConfig>;
   /** Settings of the `data` section that suit it; what the user says goes before. */
   suggested: DeepPartial<TextDataConfig>;
+  /** The dataset that features learned from it are scored on; null = itself. */
+  scoredOn: string | null;
   /** Which files of the package are needed (paths inside it). */
   wants(path: string): boolean;
   records(files: ReadonlyMap<string, Buffer>): Iterable<TextRecord>;

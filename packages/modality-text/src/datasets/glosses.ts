@@ -72,6 +72,7 @@ export const glosses: BuiltInText = {
   validShare: 0.1,
   fixed: { field: 'text', label_field: 'label', sample_break_mode: 'eos' },
   suggested: {},
+  scoredOn: null,
   wants: (path) => FILES.includes(path),
 
   /**

@@ -5,11 +5,11 @@ import { glosses } from './glosses.js';
 import { sotu } from './sotu.js';
 
 export const datasets: Record<string, BuiltInText> = Object.fromEntries(
-  [sotu, glosses].map((set) => [set.name, set]),
+  [glosses, sotu].map((set) => [set.name, set]),
 );
 
 /** Used when neither data.path nor data.dataset is given. */
-export const DEFAULT_DATASET = sotu.name;
+export const DEFAULT_DATASET = glosses.name;
 
 /** The built-in dataset of that name. @throws D2vError naming the nearest one */
 export function datasetOf(name: string): BuiltInText {

@@ -18,6 +18,7 @@ export const sotu: BuiltInText = {
   validShare: 0.1,
   fixed: { field: 'text', label_field: 'label' },
   suggested: { sample_break_mode: 'none' },
+  scoredOn: 'glosses',
   wants: (path) => /^data\/\d{4}_.*\.json$/.test(path),
 
   /** A file per address: `text` is one paragraph, beside `year`, `name` and `party`. */
