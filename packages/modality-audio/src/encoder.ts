@@ -1,17 +1,19 @@
 /** The audio encoder of data2vec 2.0: convolutions on the waveform, relative positions, span masks, 1-D decoder. */
 import {
   type Batch,
+  D2vError,
   Decoder1d,
   type EncoderContext,
   ModalityEncoder,
   makeContextEncoder,
   type Pass,
+  type RowRandom,
   type Tensor,
   type TokenLayout,
 } from '@d2v/core';
 import type { AudioConfig } from './config.js';
 import { ConvPositions } from './conv-positions.js';
-import { type ConvLayer, outputLength, parseConvSpec } from './conv-spec.js';
+import { type ConvLayer, outputLength, parseConvSpec, samplesFor } from './conv-spec.js';
 import { FeatureEncoder } from './feature-encoder.js';
 import { blank, blankingFactors, featureLengths, paddingFlags, readWaveforms } from './padding.js';
 import { ProjectFeatures } from './project-features.js';
@@ -46,6 +48,18 @@ export class AudioEncoder extends ModalityEncoder {
     const y = blank(x, blankingFactors(padding, samples, tokens, pass));
     x.dispose();
     return y;
+  }
+
+  /** @throws D2vError if a clip is too short to hide a part of it and keep another */
+  override drawMask(layout: TokenLayout, clones: number, maskProb: number, random: RowRandom): Uint8Array {
+    const { samples, tokens, padding } = layout;
+    for (let row = 0; row < samples; row++) {
+      if (tokens >= 2 && !padding?.[row * tokens + 1]) continue;
+      throw new D2vError(
+        `a clip of the batch gives one token, of which nothing can be hidden: set data.min_sample_size to ${samplesFor(this.layers, 2)} or more`,
+      );
+    }
+    return super.drawMask(layout, clones, maskProb, random);
   }
 
   /** A clip that is shorter than the receptive field counts as one token. */

@@ -1,12 +1,12 @@
 /** The audio modality: transformers on the raw waveform, on files of many kinds and on two datasets. */
-import { defineModality } from '@d2v/core';
+import { defineModality, hasEnding } from '@d2v/core';
 import { logMelStatistics } from './baseline.js';
 import { collateClips } from './collate.js';
 import { audioConfigSchema } from './config.js';
 import { audioDataSchema } from './data-config.js';
-import { datasets, openAudioData, openNamed } from './datasets/index.js';
+import { AUDIO, datasets, openAudioData, openNamed } from './datasets/index.js';
 import { AudioEncoder } from './encoder.js';
-import { presets } from './presets.js';
+import { jointPresets, presets } from './presets.js';
 import { suggestSettings } from './suggest.js';
 
 export default defineModality({
@@ -17,12 +17,14 @@ export default defineModality({
   configSchema: audioConfigSchema,
   dataSchema: audioDataSchema,
   presets,
+  jointPresets,
   defaultPreset: 'tiny',
   supports: { padding: true, labels: true },
   sizeUnit: 'seconds',
   createEncoder: (context) => new AudioEncoder(context),
   openData: openAudioData,
   openInputs: openNamed,
+  accepts: (file) => hasEnding(file, AUDIO),
   collate: collateClips,
   datasets,
   suggest: suggestSettings,

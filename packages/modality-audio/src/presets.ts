@@ -77,6 +77,8 @@ const base: Settings = {
       },
     },
   },
+  // 1 000 000 samples per device.
+  data: { batch_size: null, batch_length: 62.5 },
   optimization: { max_update: 400_000, lr: 7.5e-4, update_freq: 8 },
   lr_scheduler: { name: 'cosine', warmup_updates: 8000 },
 };
@@ -106,6 +108,7 @@ const large: Settings = {
       },
     },
   },
+  data: { batch_size: null, batch_length: 20 },
   optimization: { max_update: 600_000, lr: 4e-4, clip_norm: 1, update_freq: 48 },
   lr_scheduler: { name: 'cosine', warmup_updates: 10_000 },
 };
@@ -138,7 +141,7 @@ const tiny: Settings = {
       },
     },
   },
-  data: { batch_size: 8 },
+  data: { batch_size: 16, batch_length: 6 },
   optimization: { max_update: 1000, lr: 1e-3, clip_norm: 4 },
   lr_scheduler: { name: 'cosine', warmup_updates: 80 },
   eval: { linear: true },
@@ -153,4 +156,12 @@ export const presets: Record<string, Preset> = {
     description: 'the paper: 24 blocks of width 1024, clips of 2 to 20 s: many GPUs and days',
     config: large,
   },
+};
+
+/** With images and text in one model, sound has a class token as they have. */
+const classToken = { num_extra_tokens: 1, init_extra_token_zero: false };
+
+export const jointPresets: Record<string, Settings> = {
+  tiny: { model: { modalities: { audio: classToken } } },
+  base: { model: { modalities: { audio: classToken } } },
 };

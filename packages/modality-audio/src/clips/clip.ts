@@ -1,5 +1,5 @@
 /** Stretches of a file as the model hears them: mono, at one rate, brought to mean 0 and variance 1. */
-import { BadSampleError } from '@d2v/core';
+import { BadSampleError, type Philox } from '@d2v/core';
 import type { AudioFile, AudioInfo } from '../decode/audio-file.js';
 import { Resampler } from './resample.js';
 
@@ -40,5 +40,19 @@ export function prepareClip(samples: Float32Array, normalize: boolean, name: str
   for (const value of samples) squares += (value - mean) ** 2;
   const factor = 1 / Math.sqrt(squares / samples.length + EPS);
   for (let i = 0; i < samples.length; i++) samples[i] = (samples[i]! - mean) * factor;
+  return samples;
+}
+
+/** Of the noise that training puts in the place of silence. */
+const SILENCE_STD = 1e-3;
+
+/**
+ * Gives a clip without any sound a faint noise, in place. The norms of the feature encoder have nothing to divide by where
+ * all is zero: their slopes there are so steep that one silent clip would drown the gradients of a whole batch.
+ */
+export function stirSilence(samples: Float32Array, rng: Philox): Float32Array {
+  if (samples.every((value) => value === samples[0])) {
+    for (let i = 0; i < samples.length; i++) samples[i] = SILENCE_STD * rng.normal();
+  }
   return samples;
 }

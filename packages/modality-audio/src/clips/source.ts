@@ -2,7 +2,7 @@
 import type { DataSource, HostTensor, Sample } from '@d2v/core';
 import type { AudioDataConfig } from '../data-config.js';
 import { openAudio } from '../decode/audio-file.js';
-import { lengthAt, prepareClip, readAt } from './clip.js';
+import { lengthAt, prepareClip, readAt, stirSilence } from './clip.js';
 import { cropStretch, partOf, type partsToSample } from './parts.js';
 
 /** A file and what is known of it before it is decoded. */
@@ -61,10 +61,12 @@ export function clipSource(
         const whole = partOf(lengthAt(audio, rate), part, parts);
         const { start, count } = cropStretch(whole, most, rng, mode);
         const samples = await readAt(audio, rate, start, count);
-        const tensors: Sample['tensors'] = {
-          source: { data: prepareClip(samples, data.normalize, file.path), shape: [count] },
-        };
-        if (mode === 'train') tensors.crop = randomPlace(rng.uniform());
+        prepareClip(samples, data.normalize, file.path);
+        const tensors: Sample['tensors'] = { source: { data: samples, shape: [count] } };
+        if (mode === 'train') {
+          tensors.crop = randomPlace(rng.uniform());
+          stirSilence(samples, rng);
+        }
         const number = label(index);
         return {
           tensors,

@@ -5,7 +5,7 @@ import { type AudioData, openPath } from './files.js';
 import { instruments } from './instruments.js';
 import { prompts } from './prompts.js';
 
-export { openNamed } from './files.js';
+export { AUDIO, openNamed } from './files.js';
 
 /** By name. */
 export const datasets: Record<string, AudioDataset> = Object.fromEntries(
