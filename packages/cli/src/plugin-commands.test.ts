@@ -7,7 +7,8 @@ import { main } from './program.js';
 
 const CODE = `globalThis.pluginImported = true;
 export default {
-  name: 'smell', api: 1, createEncoder() {},
+  name: 'smell', api: 1, moduleUrl: import.meta.url, configSchema: { safeParse() {} }, dataSchema: { safeParse() {} },
+  createEncoder() {}, openData() {}, openInputs() {}, collate() {}, presets: { tiny: {} }, datasets: {}, supports: {},
   commands: [
     {
       name: 'nose calibrate',

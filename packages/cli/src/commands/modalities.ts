@@ -13,8 +13,11 @@ export async function modalities(name: string | undefined, options: ModalitiesOp
 }
 
 async function list(options: ModalitiesOptions): Promise<void> {
-  const { discoverModalities, formatTable, MODALITY_API } = await import('@d2v/core');
-  const plugins = await discoverModalities(lookup(options));
+  const { describePlugin, discoverModalities, formatTable, MODALITY_API } = await import('@d2v/core');
+  const where = lookup(options);
+  const named = await Promise.all((options.plugin ?? []).map((spec) => describePlugin(spec, where)));
+  const installed = await discoverModalities(where);
+  const plugins = [...named, ...installed.filter(({ dir }) => !named.some((plugin) => plugin.dir === dir))];
   if (options.json) {
     process.stdout.write(`${JSON.stringify(plugins, null, 2)}\n`);
     return;

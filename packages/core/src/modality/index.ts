@@ -9,6 +9,7 @@ export type {
 export * from './contract.js';
 export { type DiscoveryOptions, discoverModalities, type PluginInfo } from './discovery.js';
 export {
+  describePlugin,
   importModality,
   isModality,
   type LoadModalityOptions,

@@ -20,6 +20,10 @@ async function put(path: string, content: string | object): Promise<void> {
   await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content));
 }
 
+/** The parts that a plugin must have; modalities of these tests compute nothing. */
+const parts = `api: 1, moduleUrl: import.meta.url, configSchema: { safeParse() {} }, dataSchema: { safeParse() {} },
+  createEncoder() {}, openData() {}, openInputs() {}, collate() {}, presets: { tiny: {} }, datasets: {}, supports: {}`;
+
 /** A plugin package whose import leaves a mark, so that a test sees when it was imported. */
 async function plugin(
   dir: string,
@@ -37,7 +41,7 @@ async function plugin(
     ...extra.pkg,
   });
   const code = `globalThis.imported = [...(globalThis.imported ?? []), ${JSON.stringify(dir)}];
-export default { name: '${modality}', api: ${api}, createEncoder() {} };`;
+export default { name: '${modality}', ${parts}, api: ${api} };`;
   await put(`${dir}/main.js`, extra.code ?? code);
 }
 const imported = () => (globalThis as { imported?: string[] }).imported ?? [];
@@ -109,7 +113,14 @@ describe('loading', () => {
     });
     await plugin('bad/node_modules/d2v-modality-outside', 'outside', { pkg: { exports: '../../../x.js' } });
     await plugin('bad/node_modules/d2v-modality-liar', 'liar', {
-      code: "export default { name: 'other', api: 1, createEncoder() {} }",
+      code: `export default { name: 'other', ${parts} }`,
+    });
+    await plugin('bad/node_modules/d2v-modality-partial', 'partial', {
+      code: `export default { name: 'partial', ${parts}, configSchema: undefined }`,
+    });
+    await plugin('bad/node_modules/d2v-modality-apart', 'apart');
+    await put('bad/node_modules/d2v-modality-apart/node_modules/@d2v/core/package.json', {
+      name: '@d2v/core',
     });
     const load = (name: string) => loadModality(name, { cwd: join(root, 'bad') });
     await expect(load('throws')).rejects.toThrow(
@@ -117,6 +128,13 @@ describe('loading', () => {
     );
     await expect(load('empty')).rejects.toThrow('exports no modality');
     await expect(load('unbuilt')).rejects.toThrow('does not exist (is it built?)');
+    await expect(load('partial')).rejects.toThrow(
+      'plugin d2v-modality-partial 1.2.3: modality "partial": configSchema must be a schema',
+    );
+    await expect(load('apart')).rejects.toThrow(
+      /d2v-modality-apart 1\.2\.3 uses another copy of @d2v\/core \(.*apart.*\) than this program \(.*core\): run/,
+    );
+    expect(imported()).not.toContain('bad/node_modules/d2v-modality-apart');
     await expect(load('outside')).rejects.toThrow('lies outside its folder');
     await expect(load('liar')).rejects.toThrow('says modality "liar", its code says "other"');
   });

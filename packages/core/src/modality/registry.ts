@@ -1,10 +1,11 @@
 /** Loading modality plugins: by modality name, by package name, by path, or by the URL of their entry. */
 import { stat } from 'node:fs/promises';
-import { isAbsolute, join, relative, resolve } from 'node:path';
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { nearest } from '../config/suggest.js';
 import { D2vError } from '../errors.js';
-import { MODALITY_API, type Modality } from './contract.js';
+import { defineModality, MODALITY_API, type Modality } from './contract.js';
+import { checkSameCore } from './core-copy.js';
 import {
   ancestors,
   type DiscoveryOptions,
@@ -43,9 +44,11 @@ export function isModality(value: unknown): value is Modality {
 
 /**
  * Imports a plugin from the URL of its entry (`Modality.moduleUrl`) and checks it.
- * @throws D2vError if it cannot be imported, exports no modality, or was made for another contract version
+ * @throws D2vError if it cannot be imported, exports no modality or an incomplete one, was made for another contract
+ *   version, or would bring another copy of core
  */
 export async function importModality(url: string, label = url): Promise<Modality> {
+  await checkSameCore(url, label);
   let module: Record<string, unknown>;
   try {
     module = (await import(url)) as Record<string, unknown>;
@@ -62,7 +65,12 @@ export async function importModality(url: string, label = url): Promise<Modality
     );
   }
   checkApi(modality.api, `plugin ${label}`);
-  return modality;
+  try {
+    return defineModality(modality);
+  } catch (error) {
+    if (!(error instanceof D2vError)) throw error;
+    throw new D2vError(`plugin ${label}: ${error.message}`, { cause: error });
+  }
 }
 
 /**
@@ -106,6 +114,22 @@ const safe = (name: string) => name.replace(/[^a-z0-9-]/g, '') || '<name>';
 /** Loads the plugin that a user named: a folder with package.json, a module file, or an installed package. */
 export async function loadPlugin(spec: string, options: DiscoveryOptions = {}): Promise<Modality> {
   return load(await locatePlugin(spec, options));
+}
+
+/** What there is to say of a plugin that a user named; one that is a single file is imported for it. */
+export async function describePlugin(spec: string, options: DiscoveryOptions = {}): Promise<PluginInfo> {
+  const plugin = await locatePlugin(spec, options);
+  if (plugin.info) return plugin.info;
+  const { name, api } = await load(plugin);
+  return {
+    modality: name,
+    api,
+    package: spec,
+    version: '',
+    description: '',
+    commands: {},
+    dir: dirname(plugin.entry),
+  };
 }
 
 interface Located {

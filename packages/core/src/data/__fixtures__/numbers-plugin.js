@@ -1,6 +1,8 @@
 // A modality in plain JavaScript, so that loader threads can import it without a build. A sample is its index and a
 // random number. `data.faults` says how it misbehaves: {<index>: 'bad' | 'asset' | 'error' | 'exit' | 'hang' |
 // 'throw-later'}; 'asset' is damage that tells the content of an asset.
+import { z } from 'zod';
+
 const bad = (file, reason) =>
   Object.assign(new Error(`${file}: ${reason}`), { name: 'BadSampleError', file, reason });
 
@@ -39,6 +41,11 @@ export default {
   name: 'numbers',
   api: 1,
   moduleUrl: import.meta.url,
+  configSchema: z.object({}),
+  dataSchema: z.object({}),
+  presets: { tiny: { description: 'none', config: {} } },
+  datasets: {},
+  supports: {},
   createEncoder() {
     throw new Error('not a real modality');
   },
