@@ -25,6 +25,17 @@ export async function openSink(path: string, metadata: Record<string, string>): 
   return format === 'jsonl' ? JsonlSink.open(path) : new MatrixSink(path, format, metadata);
 }
 
+/** Writes; an error of the system (a full disk) then names the file, which those of open files do not. */
+async function naming<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    const { code, path: named } = error as NodeJS.ErrnoException;
+    if (code !== undefined && named === undefined) Object.assign(error as Error, { path });
+    throw error;
+  }
+}
+
 /** One line per sample: name, label and class if known, embedding (one vector, or one per token). */
 class JsonlSink implements EmbeddingSink {
   private constructor(
@@ -45,13 +56,13 @@ class JsonlSink implements EmbeddingSink {
     for (let i = 0; i < rows; i++) {
       const row = batch.data.subarray(i * size, (i + 1) * size);
       const embedding = tokens > 0 ? tokenRows(row, tokens, batch.padding, i) : [...row].map(short);
-      text += `${JSON.stringify({ ...naming(batch, i), embedding })}\n`;
+      text += `${JSON.stringify({ ...identity(batch, i), embedding })}\n`;
     }
-    await this.file.handle.write(text);
+    await naming(this.path, () => this.file.handle.appendFile(text));
   }
 
   async finish(): Promise<string[]> {
-    await this.file.commit();
+    await naming(this.path, () => this.file.commit());
     return [this.path];
   }
 
@@ -86,10 +97,11 @@ class MatrixSink implements EmbeddingSink {
         'the inputs have different numbers of tokens, which no array can hold: write .jsonl, or use --pool mean',
       );
     }
-    await writer.append(batch.data);
+    await naming(this.path, () => writer.append(batch.data));
     let text = '';
-    for (let i = 0; i < rows; i++) text += `${JSON.stringify({ row: this.rows + i, ...naming(batch, i) })}\n`;
-    await index.handle.write(text);
+    for (let i = 0; i < rows; i++)
+      text += `${JSON.stringify({ row: this.rows + i, ...identity(batch, i) })}\n`;
+    await naming(this.indexPath, () => index.handle.appendFile(text));
     this.rows += rows;
     if (batch.labels) this.labels.push(...batch.labels);
   }
@@ -99,15 +111,20 @@ class MatrixSink implements EmbeddingSink {
       const core = await import('@d2v/core');
       this.rowShape = rowShape;
       this.index = await core.openAtomic(this.indexPath);
-      this.writer =
+      this.writer = await naming<NpyWriter | SafetensorsRowWriter>(this.path, () =>
         this.format === 'npy'
-          ? await core.NpyWriter.create(this.path, rowShape)
-          : await core.SafetensorsRowWriter.create(this.path, 'features', rowShape);
+          ? core.NpyWriter.create(this.path, rowShape)
+          : core.SafetensorsRowWriter.create(this.path, 'features', rowShape),
+      );
     }
     return { writer: this.writer, index: this.index };
   }
 
-  async finish(): Promise<string[]> {
+  finish(): Promise<string[]> {
+    return naming(this.path, () => this.finishAll());
+  }
+
+  private async finishAll(): Promise<string[]> {
     const { writer, index, labels, rows } = this;
     if (!writer || !index) return [];
     if ('finish' in writer && this.format === 'npy') await (writer as NpyWriter).finish();
@@ -127,7 +144,7 @@ class MatrixSink implements EmbeddingSink {
   }
 }
 
-function naming(batch: EmbeddedBatch, i: number) {
+function identity(batch: EmbeddedBatch, i: number) {
   const label = batch.labels?.[i];
   const labelled = label !== undefined && label >= 0;
   return { name: batch.names[i], ...(labelled && { label, class: batch.classes?.[label] }) };

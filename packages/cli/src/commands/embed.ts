@@ -96,7 +96,12 @@ async function openDataset(
 ): Promise<DataSource | undefined> {
   const { dataCacheDir, didYouMean } = await import('@d2v/core');
   const missing: string[] = [];
-  for (const input of inputs) if (!(await stat(input).catch(() => undefined))) missing.push(input);
+  for (const input of inputs) {
+    const info = await stat(input).catch(() => undefined);
+    if (!info) missing.push(input);
+    else if (!info.isFile() && !info.isDirectory())
+      throw new CliError(`${input} is neither a file nor a folder`);
+  }
   const [first] = missing;
   if (first === undefined) return undefined;
   const names = Object.keys(modality.datasets);
@@ -105,6 +110,12 @@ async function openDataset(
     const log = (message: string) => process.stderr.write(`${message}\n`);
     const cacheDir = dataCacheDir(data.cache_dir);
     return modality.openData(data, { split: options.split, cacheDir, log, offline: data.offline, assets });
+  }
+  const dataset = missing.find((input) => Object.hasOwn(modality.datasets, input));
+  if (dataset !== undefined) {
+    throw new CliError(
+      `"${dataset}" is a dataset, which must stand alone: embed it and the other inputs one after the other`,
+    );
   }
   throw new CliError(
     `${first}: no such file or folder, and no dataset of modality ${modality.name}${didYouMean(first, names)}`,

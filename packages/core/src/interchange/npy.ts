@@ -49,7 +49,12 @@ export class NpyWriter {
   /** @param rowShape shape of one row, e.g. `[768]` */
   static async create(path: string, rowShape: readonly number[]): Promise<NpyWriter> {
     const file = await openAtomic(path);
-    await writeAll(file.handle, encodeNpyHeader('F32', [0, ...rowShape]));
+    try {
+      await writeAll(file.handle, encodeNpyHeader('F32', [0, ...rowShape]));
+    } catch (error) {
+      await file.abort();
+      throw error;
+    }
     return new NpyWriter(file, rowShape);
   }
 

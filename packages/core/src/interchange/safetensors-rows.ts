@@ -28,7 +28,12 @@ export class SafetensorsRowWriter {
     rowShape: readonly number[],
   ): Promise<SafetensorsRowWriter> {
     const file = await openAtomic(path);
-    await writeAll(file.handle, new Uint8Array(RESERVED));
+    try {
+      await writeAll(file.handle, new Uint8Array(RESERVED));
+    } catch (error) {
+      await file.abort();
+      throw error;
+    }
     return new SafetensorsRowWriter(file, name, rowShape);
   }
 

@@ -96,6 +96,8 @@ export interface FoundInput {
 export async function findInput(path: string, kind: FileKind): Promise<FoundInput> {
   const info = await stat(path).catch(() => null);
   if (!info) throw new D2vError(`${path}: no such file or folder`);
+  // A pipe would be waited for without end.
+  if (!info.isFile() && !info.isDirectory()) throw new D2vError(`${path} is neither a file nor a folder`);
   try {
     if (info.isDirectory()) return { files: await findFiles(path, kind), tree: true };
     if (extname(path).toLowerCase() === LIST_ENDING) return { files: await readFileList(path), tree: false };
