@@ -41,6 +41,12 @@ export function suggestKey(schema: z.ZodType, unknown: readonly string[]): strin
   );
   const sibling = nearest(leaf, siblings);
   if (sibling !== undefined) return parent ? `${parent}.${sibling}` : sibling;
+  // The name without what its section adds to it (`kernel` for `decoder.decoder_kernel`).
+  const shared = (key: string) => unknown.filter((part) => key.split('.').includes(part)).length;
+  const longer = keys.filter(
+    (key) => leaf.length >= 3 && lastPart(key).endsWith(`_${leaf}`) && shared(key) > 0,
+  );
+  if (longer.length > 0) return longer.reduce((best, key) => (shared(key) > shared(best) ? key : best));
   const near = nearest(leaf, keys.map(lastPart));
   return near === undefined ? nearest(dotted, keys) : keys.find((key) => lastPart(key) === near);
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { D2vError } from '../errors.js';
 import { fakeModality } from '../modality/fake.js';
+import { suggestKey } from './check.js';
 import { dataLayer } from './data-layer.js';
 import { portableConfig, readRunConfig, readRunModalities, writeRunConfig } from './files.js';
 import { leafKeys } from './introspect.js';
@@ -375,5 +376,14 @@ describe('suggestions', () => {
   it('suggests only what is near', () => {
     expect(nearest('lr-scheduler', ['lr_scheduler', 'optimizer'])).toBe('lr_scheduler');
     expect(nearest('zebra', ['lr', 'data'])).toBeUndefined();
+    expect(nearest('kernel', ['k'])).toBeUndefined();
+  });
+  it('finds a key by the last word of its name, in the section most alike', () => {
+    const several = z.object({
+      a: z.object({ decoder: z.object({ decoder_kernel: z.number() }), other_kernel: z.number() }),
+      eval: z.object({ k: z.number() }),
+    });
+    expect(suggestKey(several, ['a', 'decoder', 'kernel'])).toBe('a.decoder.decoder_kernel');
+    expect(suggestKey(several, ['decoder', 'kernel'])).toBe('a.decoder.decoder_kernel');
   });
 });

@@ -29,7 +29,11 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
     const other = plain(candidate);
     let score = editDistance(wanted, other);
     // A name that was cut short or grew a suffix (knn, knn_k) is nearer than its length difference says.
-    if (score > 1 && wanted.length >= 3 && (other.startsWith(wanted) || wanted.startsWith(other)))
+    if (
+      score > 1 &&
+      Math.min(wanted.length, other.length) >= 3 &&
+      (other.startsWith(wanted) || wanted.startsWith(other))
+    )
       score = Math.min(score, 1.25);
     if (score < bestScore) {
       best = candidate;
