@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
 import { CheckpointStore } from './checkpoint-store.js';
@@ -22,6 +22,8 @@ export class RunFolder {
     /** The update to go on from, or null for a new run. */
     readonly resumeFrom: number | null,
     private readonly lock: RunLock,
+    /** The topmost folder that was made for it, if any. */
+    private readonly made: string | undefined,
   ) {}
 
   /**
@@ -33,8 +35,9 @@ export class RunFolder {
     if (options.resume && !(await exists(path))) {
       throw new D2vError(`there is no run to resume in ${path}: the folder does not exist`);
     }
+    let made: string | undefined;
     try {
-      await makeFolder(path);
+      made = await makeFolder(path);
     } catch (error) {
       throw await explainWriteError(error, 'the run folder', path);
     }
@@ -54,7 +57,7 @@ export class RunFolder {
           `${path} holds a run already (checkpoint ${last}): continue it with --resume, or choose another folder with --run`,
         );
       }
-      return new RunFolder(path, store, last, lock);
+      return new RunFolder(path, store, last, lock, made);
     } catch (error) {
       await lock.release();
       throw await explainWriteError(error, 'the run folder', path);
@@ -65,8 +68,19 @@ export class RunFolder {
     return join(this.path, name);
   }
 
+  /** Unlocks it. Folders that were made for a run that then did not start (nothing is in them) are taken away again. */
   async close(): Promise<void> {
     await this.lock.release();
+    if (this.made === undefined) return;
+    const top = resolve(this.made);
+    try {
+      for (let folder = resolve(this.path); ; folder = dirname(folder)) {
+        await rmdir(folder);
+        if (folder === top) return;
+      }
+    } catch {
+      // Not empty: it holds a run.
+    }
   }
 }
 
@@ -79,9 +93,10 @@ async function removeLeftovers(path: string): Promise<void> {
   }
 }
 
-async function makeFolder(path: string): Promise<void> {
+/** @returns the topmost folder that had to be made, if any */
+async function makeFolder(path: string): Promise<string | undefined> {
   try {
-    await mkdir(path, { recursive: true });
+    return await mkdir(path, { recursive: true });
   } catch (error) {
     if (errorCode(error) !== 'ENOENT') throw error;
     // On a read-only disk, Node's recursive mkdir says that the folder does not exist: ask for the reason step by step.
@@ -89,6 +104,7 @@ async function makeFolder(path: string): Promise<void> {
     while (!(await exists(dirname(missing)))) missing = dirname(missing);
     await mkdir(missing);
     await mkdir(path, { recursive: true });
+    return missing;
   }
 }
 
