@@ -41,11 +41,21 @@ describe('BadSamples', () => {
   });
 
   it('stops as soon as the share is certain', async () => {
-    const register = await open(0.1, 20);
-    register.record(4, [bad(1), bad(2)]);
-    expect(() => register.record(4, [bad(3)])).toThrow(
-      /3 of 20 samples are damaged \(15 %\).*max_bad_share allows \(10 %\).*3\.png: truncated/,
+    const register = await open(0.1, 200);
+    const some = (first: number, count: number) => Array.from({ length: count }, (_, i) => bad(first + i));
+    for (let i = 0; i < 4; i++) register.record(45, some(5 * i, 5));
+    expect(() => register.record(4, [bad(20)])).toThrow(
+      /21 of 200 samples are damaged \(11 %\).*max_bad_share allows \(10 %\).*20\.png: truncated.*--set data\.max_bad_share=0\.13$/,
     );
+  });
+
+  it('passes over a few damaged ones of a small dataset, whatever their share, but not over half of it', async () => {
+    const few = await open(0.01, 79);
+    for (let i = 0; i < 10; i++) few.record(8, [bad(i)]);
+    expect(() => few.record(8, [bad(10)])).toThrow(/11 of 79 samples/);
+    const small = await open(0.01, 6);
+    small.record(3, [bad(1), bad(2), bad(3)]);
+    expect(() => small.record(2, [bad(4)])).toThrow(/4 of 6 samples/);
   });
 
   it('stops early in a large dataset, but not by bad luck', async () => {

@@ -32,6 +32,12 @@ export interface BadSamplesOptions {
   state?: BadSamplesState;
 }
 
+/**
+ * So many damaged samples are always passed over (of a small dataset, at most half of it): one of 79 is more than 1 %,
+ * but no reason to stop. Not with share 0, which accepts none.
+ */
+const ALWAYS_ACCEPTED = 10;
+
 /** Counts damaged samples, lists each once in a file of the run folder, and ends a run with too many. */
 export class BadSamples {
   private readonly known: Set<number>;
@@ -67,7 +73,7 @@ export class BadSamples {
    * @param taken samples that came out well
    * @param bad damaged ones that were met on the way
    * @returns those that are new
-   * @throws D2vError when more than `max_bad_share` of the data is damaged
+   * @throws D2vError when more than `max_bad_share` of the data, and more than a handful, is damaged
    */
   record(taken: number, bad: readonly BadSample[]): BadSample[] {
     this.tried += taken + bad.length;
@@ -100,6 +106,8 @@ export class BadSamples {
 
   private check(example: BadSample): void {
     const { maxShare, length, key = 'data.max_bad_share' } = this.options;
+    const accepted = maxShare > 0 ? Math.min(ALWAYS_ACCEPTED, length / 2) : 0;
+    if (this.known.size <= accepted) return;
     const certain = this.known.size > maxShare * length;
     // Long before all samples were seen: far more than chance would bring if the share were allowed (4 deviations).
     const allowed = maxShare * this.tried;
@@ -109,7 +117,7 @@ export class BadSamples {
     const of = certain ? length : this.tried;
     throw new D2vError(
       `${certain ? this.known.size : this.met} of ${of} samples are damaged (${percent(share)}), more than ${key} allows ` +
-        `(${percent(maxShare)}), e.g. ${example.file}: ${example.reason}; all are listed in ${this.file} in the run folder`,
+        `(${percent(maxShare)}), e.g. ${example.file}: ${example.reason}; all are listed in ${this.file} in the run folder; mend or remove them, or raise the limit with --set ${key}=${raised(share)}`,
     );
   }
 
@@ -122,5 +130,8 @@ export class BadSamples {
       : inside.replaceAll('\\', '/');
   }
 }
+
+/** The next round limit that would let a share pass. */
+const raised = (share: number) => Math.min(1, Math.ceil(share * 1.2 * 100) / 100);
 
 const percent = (share: number) => `${Number((share * 100).toPrecision(2))} %`;
