@@ -67,7 +67,7 @@ export const dataSchema = z.strictObject({
     .describe('drop the rest of an epoch that fills no update; false = fill it from the next one'),
   max_bad_share: fraction
     .default(0.01)
-    .describe('stop the run when more than this share of samples is damaged'),
+    .describe('stop the run when more than this share of samples (and over 10) is damaged'),
   worker_timeout_seconds: z.number().gt(0).default(300).describe('a loader silent for so long is an error'),
   cache_dir: z
     .string()
@@ -152,8 +152,11 @@ export const checkpointSchema = z.strictObject({
   keep_interval_updates: positive.default(3).describe('checkpoints kept, besides the best one'),
   best_checkpoint_metric: z
     .string()
-    .default('loss')
-    .describe('what chooses the best: loss, or e.g. eval/knn_top1'),
+    .nullable()
+    .default(null)
+    .describe(
+      'what chooses the best, e.g. eval/knn_top1; null = kNN with eval.interval_updates, else there is no best (the loss of data2vec may rise while features improve)',
+    ),
   maximize_best_checkpoint_metric: z
     .boolean()
     .nullable()

@@ -11,9 +11,14 @@ const EVAL_METRICS = {
   linear: ['eval/linear_top1', 'eval/linear_top5'],
 };
 
-/** Follows `checkpoint.best_checkpoint_metric`: whether a new value beats all before it. */
+/**
+ * Follows `checkpoint.best_checkpoint_metric`: whether a new value beats all before it. If it is not set, features are
+ * scored (kNN before the linear probe, the first modality's), and nothing is best in a run without evaluations: the loss
+ * says little, as its targets become harder while the model learns.
+ */
 export class BestTracker {
-  private readonly metric: string;
+  /** Null: none is followed, and nothing is ever the best. */
+  private readonly metric: string | null;
   private readonly maximise: boolean;
 
   /** @throws D2vError when the metric is never measured in this run */
@@ -21,10 +26,10 @@ export class BestTracker {
     config: AnyConfig,
     private best: BestState = null,
   ) {
-    this.metric = config.checkpoint.best_checkpoint_metric;
-    this.maximise = config.checkpoint.maximize_best_checkpoint_metric ?? this.metric !== 'loss';
     const measured = config.eval.interval_updates === null ? [] : available(config);
-    if (this.metric !== 'loss' && !measured.includes(this.metric)) {
+    this.metric = config.checkpoint.best_checkpoint_metric ?? measured[0] ?? null;
+    this.maximise = config.checkpoint.maximize_best_checkpoint_metric ?? this.metric !== 'loss';
+    if (this.metric !== null && this.metric !== 'loss' && !measured.includes(this.metric)) {
       throw new D2vError(
         `checkpoint.best_checkpoint_metric is "${this.metric}", but this run measures only ${['loss', ...measured].join(', ')}` +
           `${config.eval.interval_updates === null ? ' (set eval.interval_updates for the others)' : ''}`,
@@ -40,7 +45,7 @@ export class BestTracker {
 
   /** Takes a value (undefined: not measured) and says whether it is the best so far. */
   offer(update: number, value: number | undefined): boolean {
-    if (value === undefined || !Number.isFinite(value)) return false;
+    if (this.metric === null || value === undefined || !Number.isFinite(value)) return false;
     const { best } = this;
     if (best && (this.maximise ? value <= best.value : value >= best.value)) return false;
     this.best = { metric: this.metric, value, update };
@@ -49,7 +54,7 @@ export class BestTracker {
 
   /** The tracked metric's value among others. */
   pick(metrics: Readonly<Record<string, number>>): number | undefined {
-    return metrics[this.metric];
+    return this.metric === null ? undefined : metrics[this.metric];
   }
 
   state(): BestState {

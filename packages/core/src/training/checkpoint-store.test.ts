@@ -103,5 +103,7 @@ describe('findCheckpoint', () => {
     writeFileSync(join(folder, 'last'), '9\n');
     expect(await findCheckpoint(join(folder, 'last'))).toBe(join(folder, '9'));
     await expect(findCheckpoint(folder)).rejects.toThrow(/holds no checkpoint/);
+    writeFileSync(join(run, 'other.pt'), 'x');
+    await expect(findCheckpoint(join(run, 'other.pt'))).rejects.toThrow(/other\.pt is no model: give/);
   });
 });

@@ -118,7 +118,9 @@ export class CheckpointStore {
       return await readdir(this.folder);
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return [];
-      throw await explainWriteError(error, 'checkpoints', this.folder);
+      throw new D2vError(`cannot read the checkpoints in ${this.folder} (${errorCode(error)})`, {
+        cause: error,
+      });
     }
   }
 }
@@ -153,11 +155,18 @@ export async function findCheckpoint(path: string, which: CheckpointPointer = 'l
   if (pointed !== null && UPDATE.test(pointed) && (await exists(join(path, '..', pointed)))) {
     return join(path, '..', pointed);
   }
+  if ((await stat(path).catch(() => null))?.isFile()) {
+    throw new D2vError(
+      `${path} is no model: give a run folder, a checkpoint folder or a model.safetensors file`,
+    );
+  }
   const store = new CheckpointStore(join(path, 'checkpoints'));
   const update = await store.resolve(which);
   if (update !== null) return store.path(update);
   if (which === 'best' && (await store.resolve('last')) !== null) {
-    throw new D2vError(`${path} has no best checkpoint (yet); use last`);
+    throw new D2vError(
+      `${path} has no best checkpoint: scores of features choose it, so train with eval.interval_updates set (or checkpoint.best_checkpoint_metric); there is the last one`,
+    );
   }
   throw new D2vError(
     `${path} holds no checkpoint: give a run folder, a checkpoint folder or a model.safetensors file`,

@@ -224,7 +224,8 @@ describe('a joint run', { timeout: 120_000 }, () => {
     );
     const many: TrainOptions['openSource'] = async (_split, modality) =>
       modality === 'waves' ? waves() : steps({ bad: [1, 2, 3] });
-    await expect(run('c', {}, { openSource: many })).rejects.toThrow(
+    const none = { data: { steps: { max_bad_share: 0 } } };
+    await expect(run('c', none, { openSource: many })).rejects.toThrow(
       /more than data\.steps\.max_bad_share allows .* bad-samples-steps\.jsonl/,
     );
   });

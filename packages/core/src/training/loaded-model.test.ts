@@ -18,7 +18,8 @@ beforeAll(async () => {
   parent = mkdtempSync(join(tmpdir(), 'd2v-model-'));
   runDir = join(parent, 'run');
   const source = waves();
-  await train({ config: waveConfig(), modality: wavesModality, runDir, openSource: async () => source });
+  const config = waveConfig({ checkpoint: { best_checkpoint_metric: 'loss' } });
+  await train({ config, modality: wavesModality, runDir, openSource: async () => source });
   model = await loadModel(runDir, { modality: wavesModality });
   samples = await Promise.all(Array.from({ length: 11 }, (_, i) => source.get(i, new Philox(1), 'eval')));
 });
