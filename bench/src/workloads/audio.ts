@@ -107,6 +107,7 @@ export const audio: ModalityWorkloads = {
       preset: 'tiny',
       set: [
         'data.batch_size=8',
+        'data.batch_length=null',
         'data.max_sample_size=16000',
         'data.min_sample_size=16000',
         'model.clone_batch=8',
@@ -119,6 +120,8 @@ export const audio: ModalityWorkloads = {
         'model.post_mlp_drop=0',
         'model.layerdrop=0',
         'model.cls_loss=0',
+        'model.instance_norm_target_layer=true',
+        'model.layer_norm_target_layer=false',
         spec([
           [128, 10, 5],
           [128, 3, 2],
