@@ -1,4 +1,4 @@
-/** Ogg Vorbis: pages are found here, and decoded by stb_vorbis' successor in the library, as WebAssembly. */
+/** Ogg Vorbis: pages are found here, and decoded by libvorbis as WebAssembly. */
 import { BadSampleError } from '@d2v/core';
 import type { OggVorbisDecoder } from '@wasm-audio-decoders/ogg-vorbis';
 import type { AudioFile } from './audio-file.js';
