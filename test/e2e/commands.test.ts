@@ -23,9 +23,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const fails = async (args: string[], message: RegExp | string, code = 1) => {
   const result = await runCli(args, { cwd: folder });
+  expect(result).toMatchObject({ code, signal: null });
   expect(result.stderr.trim().split('\n').at(-1)).toMatch(message);
   expect(result.stderr).not.toContain('    at ');
-  expect(result.code).toBe(code);
 };
 
 describe('train', () => {
