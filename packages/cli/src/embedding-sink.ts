@@ -147,7 +147,8 @@ class MatrixSink implements EmbeddingSink {
 function identity(batch: EmbeddedBatch, i: number) {
   const label = batch.labels?.[i];
   const labelled = label !== undefined && label >= 0;
-  return { name: batch.names[i], ...(labelled && { label, class: batch.classes?.[label] }) };
+  const whose = batch.modality === undefined ? {} : { modality: batch.modality };
+  return { name: batch.names[i], ...whose, ...(labelled && { label, class: batch.classes?.[label] }) };
 }
 
 /** Seven digits say all that a float32 has. */

@@ -8,6 +8,7 @@ import { EXIT, reportFailure } from './failure.js';
 import {
   addConfigOptions,
   addFeatureOptions,
+  collect,
   dataOption,
   modalitiesOption,
   pluginOption,
@@ -74,15 +75,20 @@ function addTrain(program: Command): void {
       'Pretrain a model. Without --data it learns from the built-in data of the preset. The run folder holds the config, metrics, curves and checkpoints; Ctrl-C finishes the update, saves and ends, --resume goes on.',
     )
     .argument('[modality]', 'installed modality; may stand in the config or the run instead')
+    .addOption(modalitiesOption())
     .addOption(presetOption())
-    .option('-d, --data <path|dataset>', 'a folder or file of samples, or a built-in dataset by name');
+    .addOption(dataOption('a folder or file of samples, or a built-in dataset by name'));
   addConfigOptions(command)
     .option('-r, --run <folder>', 'run folder (default: runs/<modality>-<preset>)')
     .option('--resume', 'go on from the last checkpoint of the run folder, bit for bit')
     .option('--device <name>', 'cpu, cuda:0 or auto')
     .option('--seed <n>', 'everything random follows from it')
-    .option('--batch-size <n>', 'most samples per forward pass')
-    .option('--batch-length <x>', "longest batch, padding counted, in the modality's unit (seconds, tokens)")
+    .option('--batch-size <n>', 'most samples per forward pass; of several modalities also image=8', collect)
+    .option(
+      '--batch-length <x>',
+      "longest batch, padding counted, in the modality's unit (seconds, tokens)",
+      collect,
+    )
     .option('--workers <n>', 'loader threads; 0 = none')
     .optionsGroup('Stop rules (whichever comes first):')
     .option('--max-updates <n>', 'length of the run; schedules span it')
@@ -91,7 +97,11 @@ function addTrain(program: Command): void {
     .option('--patience <n>', 'updates without progress of the loss')
     .optionsGroup('Other:')
     .addOption(pluginOption())
-    .option('--eval-data <path|dataset>', 'labelled data to score features with (default: the training data)')
+    .option(
+      '--eval-data <path|dataset>',
+      'labelled data to score features with (default: the training data)',
+      collect,
+    )
     .option('--offline', 'never use the network; data must be in the cache')
     .option('--no-report', 'no table and picture at the end')
     .option('-q, --quiet', 'no progress, only warnings and the result')
@@ -102,6 +112,7 @@ Examples:
   $ d2v train image --preset tiny --max-seconds 120
   $ d2v train image --preset tiny --data photos/ --run runs/photos --set model.clone_batch=8
   $ d2v train image --config my.yaml --device cuda:0
+  $ d2v train --modalities image,audio --data image=photos/ --data audio=clips/
   $ d2v train --run runs/photos --resume --max-updates 20000
 
 Any key of "d2v config <modality>" can be set with --set, or stand in the YAML given with --config.`,
@@ -128,6 +139,7 @@ function addEmbed(program: Command): void {
         .choices(['mean', 'grid', 'cls', 'none'])
         .default('mean'),
     )
+    .option('--modality <name>', 'of a model of several: whose the inputs are (default: by the files)')
     .addOption(
       new Option('--split <part>', 'part of a dataset').choices(['train', 'valid', 'all']).default('all'),
     )
@@ -165,7 +177,8 @@ function addEval(program: Command): void {
     )
     .argument('<method>', 'knn, linear or all')
     .argument('<model>', 'a run folder, a checkpoint folder or a model.safetensors')
-    .option('-d, --data <path|dataset>', "labelled samples (default: the run's own)")
+    .addOption(dataOption("labelled samples (default: the run's own)"))
+    .option('--modality <name>', 'of a model of several: the one to score (default: all with labels)')
     .addOption(setOption());
   addFeatureOptions(command)
     .addOption(new Option('--pool <how>', 'one vector per sample').choices(['mean', 'grid', 'cls']))

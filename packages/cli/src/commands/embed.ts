@@ -7,6 +7,7 @@ import { CliError } from '../failure.js';
 import { type PluginOptions, usePlugins } from './shared.js';
 
 interface EmbedCommandOptions extends PluginOptions {
+  modality?: string;
   out: string;
   network?: 'student' | 'teacher';
   layer?: number;
@@ -28,14 +29,16 @@ export async function embed(path: string, inputs: string[], options: EmbedComman
   }
   const { loadModel } = await import('@d2v/core');
   await usePlugins(options);
-  const loaded = await loadModel(path, { device: options.device, which: options.checkpoint });
-  let source: DataSource | undefined;
+  const whole = await loadModel(path, { device: options.device, which: options.checkpoint });
+  let dataset: Dataset | undefined;
   try {
-    source = await openDataset(loaded, inputs, options);
-    await write(loaded, source ?? inputs, options);
+    const loaded = options.modality === undefined ? whole : whole.for(options.modality);
+    dataset = await openDataset(loaded, inputs, options);
+    if (dataset) await write(loaded.for(dataset.modality), dataset.source, options);
+    else await write(loaded, inputs, options);
   } finally {
-    await source?.close?.();
-    loaded.dispose();
+    await dataset?.source.close?.();
+    whole.dispose();
   }
 }
 
@@ -47,7 +50,7 @@ async function write(
   const { network = 'teacher', pool, layer } = options;
   const sink = await openSink(options.out, {
     format: 'd2v-features',
-    modality: loaded.modality.name,
+    modality: loaded.modalities.join(','),
     network,
     pool,
     layer: layer === undefined ? 'last' : String(layer),
@@ -88,12 +91,17 @@ async function write(
   }
 }
 
-/** A single input that is no file but the name of a dataset. */
+interface Dataset {
+  modality: string;
+  source: DataSource;
+}
+
+/** A single input that is no file but the name of a dataset of one of the modalities. */
 async function openDataset(
-  { modality, config, assets }: LoadedModel,
+  loaded: LoadedModel,
   inputs: string[],
   options: EmbedCommandOptions,
-): Promise<DataSource | undefined> {
+): Promise<Dataset | undefined> {
   const { dataCacheDir, didYouMean } = await import('@d2v/core');
   const missing: string[] = [];
   for (const input of inputs) {
@@ -104,20 +112,31 @@ async function openDataset(
   }
   const [first] = missing;
   if (first === undefined) return undefined;
-  const names = Object.keys(modality.datasets);
-  if (inputs.length === 1 && Object.hasOwn(modality.datasets, first)) {
+  const parts = loaded.modalities.map((name) => loaded.for(name));
+  const names = parts.flatMap(({ modality }) => Object.keys(modality.datasets));
+  const owners = parts.filter(({ modality }) => Object.hasOwn(modality.datasets, first));
+  const [owner, ...others] = owners;
+  if (others.length > 0) {
+    const who = owners.map(({ modality }) => modality.name).join(' and ');
+    throw new CliError(`${first} is a dataset of ${who}: say which is meant with --modality`);
+  }
+  if (inputs.length === 1 && owner) {
+    const { modality, config, assets } = owner;
     const data = { ...config.data, path: null, valid_path: null, dataset: first };
     const log = (message: string) => process.stderr.write(`${message}\n`);
     const cacheDir = dataCacheDir(data.cache_dir);
-    return modality.openData(data, { split: options.split, cacheDir, log, offline: data.offline, assets });
+    const { split } = options;
+    const source = await modality.openData(data, { split, cacheDir, log, offline: data.offline, assets });
+    return { modality: modality.name, source };
   }
-  const dataset = missing.find((input) => Object.hasOwn(modality.datasets, input));
+  const dataset = missing.find((input) => names.includes(input));
   if (dataset !== undefined) {
     throw new CliError(
       `"${dataset}" is a dataset, which must stand alone: embed it and the other inputs one after the other`,
     );
   }
+  const noun = parts.length > 1 ? 'modalities' : 'modality';
   throw new CliError(
-    `${first}: no such file or folder, and no dataset of modality ${modality.name}${didYouMean(first, names)}`,
+    `${first}: no such file or folder, and no dataset of ${noun} ${loaded.modalities.join(', ')}${didYouMean(first, names)}`,
   );
 }

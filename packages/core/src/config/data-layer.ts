@@ -20,17 +20,30 @@ export async function dataLayer(
   flag: string,
 ): Promise<Layer> {
   const several = [modalities].flat() as Modality[];
-  const owners = new Set<string>();
   let settings: Plain = {};
-  for (const value of [values].flat()) {
-    const [modality, data] = await assigned(several, value, flag);
-    if (owners.has(modality.name))
-      throw new D2vError(`${flag} ${value}: the data of ${modality.name} is given twice`);
-    owners.add(modality.name);
-    const view = { data: await dataOf(modality, data, flag) };
-    settings = mergePlain(settings, several.length > 1 ? fromView(view, modality.name) : view);
+  for (const [name, data] of await dataByModality(several, [values].flat(), flag)) {
+    const view = { data: await dataOf(several.find((one) => one.name === name)!, data, flag) };
+    settings = mergePlain(settings, several.length > 1 ? fromView(view, name) : view);
   }
   return objectLayer(settings, flag);
+}
+
+/**
+ * Which data of which modality the values of such a flag name.
+ * @throws D2vError if it is not clear whose data one is, or two are of the same modality
+ */
+export async function dataByModality(
+  modalities: readonly Modality[],
+  values: readonly string[],
+  flag: string,
+): Promise<Map<string, string>> {
+  const owners = new Map<string, string>();
+  for (const value of values) {
+    const [{ name }, data] = await assigned(modalities, value, flag);
+    if (owners.has(name)) throw new D2vError(`${flag} ${value}: the data of ${name} is given twice`);
+    owners.set(name, data);
+  }
+  return owners;
 }
 
 /** Whose data it is, and which: `image=photos/`, or `photos/` alone where there is one modality. */

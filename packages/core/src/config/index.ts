@@ -1,5 +1,5 @@
 export { z } from 'zod';
-export { dataLayer } from './data-layer.js';
+export { dataByModality, dataLayer } from './data-layer.js';
 export {
   namedModalities,
   portableConfig,

@@ -13,8 +13,11 @@ import { formatTable, percent } from './table.js';
 
 export interface ReportOptions {
   runDir: string;
+  /** As the modality sees it, see `viewOf`. */
   config: RunConfig;
   modality: Modality;
+  /** Behind the names of the files, e.g. `-image`, in a run of several modalities. */
+  suffix?: string;
   /** The pretrained network. */
   model: Data2Vec;
   device?: string;
@@ -47,7 +50,7 @@ const PREVIEW_POOL = 256;
  */
 export async function runReport(options: ReportOptions): Promise<Report | null> {
   const { modality, config, model, runDir, device = 'cpu' } = options;
-  const { open, log, assets } = options;
+  const { open, log, assets, suffix = '' } = options;
   const data = await openEvaluationData(modality, config, { open, log, assets });
   try {
     const files: string[] = [];
@@ -60,7 +63,7 @@ export async function runReport(options: ReportOptions): Promise<Report | null> 
       table = reportTable(rows);
       // The name of a folder may be its path, which is nobody's business.
       task = `${data.valid.classes!.length} classes of ${basename(data.valid.name)}, on held-out samples`;
-      const json = join(runDir, 'report.json');
+      const json = join(runDir, `report${suffix}.json`);
       await writeFileAtomic(json, `${JSON.stringify(reportJson(rows, task, config), null, 2)}\n`);
       files.push(json);
     }
@@ -68,7 +71,7 @@ export async function runReport(options: ReportOptions): Promise<Report | null> 
       const samples = await previewSamples(data);
       const batch = modality.collate(samples, config.data);
       const features = tokenFeatures(model, modality.name, batch, config.eval);
-      const png = join(runDir, 'preview.png');
+      const png = join(runDir, `preview${suffix}.png`);
       await writeFileAtomic(png, await modality.preview({ samples, features, data: config.data }));
       files.push(png);
     }
