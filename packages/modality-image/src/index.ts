@@ -1,9 +1,10 @@
 /** The image modality: vision transformers on folders of pictures and on two small built-in datasets. */
-import { defineModality } from '@d2v/core';
+import { defineModality, hasEnding } from '@d2v/core';
 import { rawPixels } from './baseline.js';
 import { collateImages } from './collate.js';
 import { imageConfigSchema } from './config.js';
 import { imageDataSchema } from './data-config.js';
+import { IMAGES } from './datasets/folder.js';
 import { datasets, openFiles, openImageData } from './datasets/index.js';
 import { ImageEncoder } from './encoder.js';
 import { presets } from './presets.js';
@@ -23,6 +24,7 @@ export default defineModality({
   createEncoder: (context) => new ImageEncoder(context),
   openData: openImageData,
   openInputs: openFiles,
+  accepts: (file) => hasEnding(file, IMAGES),
   collate: collateImages,
   datasets,
   suggest: suggestSettings,

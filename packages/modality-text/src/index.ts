@@ -9,7 +9,7 @@ import { datasets } from './datasets/index.js';
 import { TextEncoder } from './encoder.js';
 import { openTextInputs } from './inputs.js';
 import { openTextData } from './open.js';
-import { presets } from './presets.js';
+import { jointPresets, presets } from './presets.js';
 import { suggestSettings } from './suggest.js';
 import { trainTokenizer } from './tokenizer-command.js';
 
@@ -22,6 +22,7 @@ export default defineModality({
   dataSchema: textDataSchema,
   presets,
   defaultPreset: 'tiny',
+  jointPresets,
   supports: { padding: true, labels: true },
   sizeUnit: 'tokens',
   pathKeys: ['tokenizer'],

@@ -140,3 +140,10 @@ export const presets: Record<string, Preset> = {
   base: { description: 'the paper: 12 blocks of width 768, 512 tokens: GPUs and days', config: base },
   large: { description: 'the paper: 24 blocks of width 1024, 512 tokens: many GPUs and days', config: large },
 };
+
+/** In a model of several modalities, whose class loss needs a class token of each. */
+const joint: Settings = {
+  model: { modalities: { text: { num_extra_tokens: 1, init_extra_token_zero: false } } },
+};
+
+export const jointPresets: Record<string, Settings> = { tiny: joint, base: joint };

@@ -12,7 +12,7 @@ import type { ImageDataConfig } from '../data-config.js';
 import { decodePlanned, IMAGE_EXTENSIONS, openImage } from '../decode.js';
 import { normalize, planTransform } from '../transforms.js';
 
-const IMAGES: FileKind = { noun: 'images', extensions: IMAGE_EXTENSIONS };
+export const IMAGES: FileKind = { noun: 'images', extensions: IMAGE_EXTENSIONS };
 
 /** Opens `data.path`. @throws D2vError if there are no images */
 export async function openFolder(
