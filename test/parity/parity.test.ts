@@ -11,7 +11,7 @@ import { parity } from './run.js';
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}.json`, import.meta.url));
 
 describe('our model and the reference implementation agree on', () => {
-  it.each(['audio_base_a', 'image_base_a', 'image_small_a', 'image_small_b', 'text_base_a'])(
+  it.each(['audio_base_a', 'audio_small_a', 'image_base_a', 'image_small_a', 'image_small_b', 'text_base_a'])(
     '%s',
     async (name) => {
       const report = await parity(fixture(name));
