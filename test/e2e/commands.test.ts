@@ -57,7 +57,13 @@ describe('train', () => {
     const scored = await runCli(['eval', 'knn', labels, '--set', 'eval.k=3', '--json']);
     expect(JSON.parse(scored.stdout)).toHaveLength(1);
     await fails(
-      [...trainArguments(join(folder, 'unscored'), plain), '--eval-data', 'imags', '--set', 'eval.report=true'],
+      [
+        ...trainArguments(join(folder, 'unscored'), plain),
+        '--eval-data',
+        'imags',
+        '--set',
+        'eval.report=true',
+      ],
       'eval.data imags: no such file or folder, and modality image has no dataset of that name',
     );
   });
