@@ -122,6 +122,7 @@ export const audio: ModalityWorkloads = {
         'model.cls_loss=0',
         'model.instance_norm_target_layer=true',
         'model.layer_norm_target_layer=false',
+        'model.batch_norm_target_layer=false',
         spec([
           [128, 10, 5],
           [128, 3, 2],
