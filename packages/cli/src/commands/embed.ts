@@ -93,7 +93,8 @@ async function write(
     const files = await sink.finish();
     if (options.quiet) return;
     const left = bad > 0 ? `, ${bad} damaged left out` : '';
-    process.stdout.write(`${done} samples of shape [${shape.join(', ')}]${left}: ${files.join(', ')}\n`);
+    const noun = done === 1 ? 'sample' : 'samples';
+    process.stdout.write(`${done} ${noun} of shape [${shape.join(', ')}]${left}: ${files.join(', ')}\n`);
   } finally {
     await sink.abort();
   }
