@@ -91,6 +91,11 @@ describe('renderCurves', () => {
     expect(shared.match(/<figure>/g)).toHaveLength(1);
     expect(html).not.toContain('<b>5</b>');
   });
+  it('draws a loss of one part once', () => {
+    const html = renderCurves([{ update: 1, loss: 3, loss_IMAGE_regression: 3, loss_cls: 1 }], 'one');
+    expect(html).toContain('loss_cls <b>1</b>');
+    expect(html).not.toContain('regression');
+  });
   it('has no headings for a run of one modality', () =>
     expect(renderCurves(rows, 'one', ['waves'])).not.toContain('<h2>'));
   it('is a whole page for an empty run', () => expect(renderCurves([], 'empty')).toContain('0 updates'));

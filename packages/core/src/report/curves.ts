@@ -24,6 +24,7 @@ export function renderCurves(
   const facts = [
     `${Number.isFinite(updates) ? updates : 0} updates`,
     ...(several ? [modalities.join(', ')] : []),
+    'in bold: last values',
   ];
   return `<!doctype html>
 <html lang="en">
@@ -60,8 +61,19 @@ function byModality(series: Curves, modalities: readonly string[]): Map<string, 
 function charts(series: Curves): Chart[] {
   return PANELS.map(({ keys, ...panel }): Chart => {
     const mine = [...series].filter(([name]) => keys.test(name));
-    return { ...panel, series: mine.map(([name, points]): Series => ({ name, points })) };
+    return { ...panel, series: distinct(mine.map(([name, points]): Series => ({ name, points }))) };
   }).filter((chart) => chart.series.length > 0);
+}
+
+/** Without curves that lie under another one: a loss of one part is that part. */
+function distinct(series: readonly Series[]): Series[] {
+  const seen = new Set<string>();
+  return series.filter(({ points }) => {
+    const key = JSON.stringify(points);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
 }
 
 function section(name: string, pictures: readonly Chart[]): string {
