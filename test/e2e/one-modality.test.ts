@@ -1,12 +1,11 @@
 /** Who installs one modality has a whole program, and nothing of the others. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from './support/cli.js';
-import { imageFolder } from './support/images.js';
+import { DATA } from './support/data.js';
 import { builtAddon, install } from './support/install.js';
-import { waveFile } from './support/sounds.js';
 
 /** What each modality alone needs. */
 const OWN: Record<string, string[]> = {
@@ -15,20 +14,6 @@ const OWN: Record<string, string[]> = {
   text: ['@huggingface/tokenizers', 'gpt-3-encoder'],
 };
 const NAMES = Object.keys(OWN);
-
-/** A few samples of each. */
-const DATA: Record<string, (folder: string) => void> = {
-  audio(folder) {
-    mkdirSync(folder);
-    for (let i = 0; i < 4; i++) writeFileSync(join(folder, `${i}.wav`), waveFile(40_000, 200 + 100 * i));
-  },
-  image: imageFolder,
-  text(folder) {
-    mkdirSync(folder);
-    const line = 'the river flows under the bridge and past the market';
-    writeFileSync(join(folder, 'a.txt'), `${line}\n`.repeat(200));
-  },
-};
 
 let parent: string;
 beforeAll(() => {
