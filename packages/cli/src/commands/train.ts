@@ -173,9 +173,9 @@ async function report(
       const suffix = several ? `-${name}` : '';
       const view = viewOf(config, name);
       const what = { runDir, config: view, modality, suffix, model, assets, device };
-      // The run is complete and saved: that its data cannot be scored, as there is too little of it, does not undo it.
+      // The run is complete and saved: that there is too little of its data to score features with does not undo it.
       const result = await runReport(what).catch((error: unknown) => {
-        if (!(error instanceof D2vError)) throw error;
+        if (!(error instanceof D2vError) || view.eval.data !== null) throw error;
         process.stderr.write(
           `${pc.yellow('warning:')} no report${several ? ` of ${name}` : ''}: ${error.message}\n`,
         );
