@@ -52,6 +52,7 @@ function newRunner({ modality, workload, config, options }: Bench): UpdateRunner
 /** Watches memory over many updates; clips and blocks of text have another length in each. */
 export async function benchMemory(bench: Bench): Promise<MemoryReport> {
   const { workload, options } = bench;
+  const { shorten } = workload;
   const runner = newRunner(bench);
   const whole = runner.batch;
   try {
@@ -59,7 +60,7 @@ export async function benchMemory(bench: Bench): Promise<MemoryReport> {
       runner,
       options.updates ?? 500,
       options.device,
-      (update) => workload.shorten?.(whole, shareOf(update)) ?? whole,
+      shorten ? (update) => shorten(whole, shareOf(update)) : null,
       ({ update }) => bench.log(`${update} updates`),
     );
   } finally {

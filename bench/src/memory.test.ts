@@ -27,6 +27,12 @@ describe('judge', () => {
     expect(judge([...steady.slice(0, -1), point(500, { peak: 300 * MiB + 1 })]).flat).toBe(false);
   });
 
+  it('forgives what masks of other lengths change of the peak, not more', () => {
+    const last = (peak: number) => [...steady.slice(0, -1), point(500, { peak })];
+    expect(judge(last(315 * MiB), true).flat).toBe(true);
+    expect(judge(last(330 * MiB), true).flat).toBe(false);
+  });
+
   it('forgives the settling of the process, not its growth', () => {
     expect(judge([point(3, { rss: 500 * MiB }), ...steady.slice(1)]).flat).toBe(true);
     const growing = steady.map((p, i) => ({ ...p, rss: (800 + 10 * i) * MiB }));
