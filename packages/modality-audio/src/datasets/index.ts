@@ -3,17 +3,18 @@ import { D2vError, type DataSource, didYouMean, type OpenDataOptions } from '@d2
 import type { AudioDataset } from './dataset.js';
 import { type AudioData, openPath } from './files.js';
 import { instruments } from './instruments.js';
+import { notes } from './notes.js';
 import { prompts } from './prompts.js';
 
 export { AUDIO, openNamed } from './files.js';
 
 /** By name. */
 export const datasets: Record<string, AudioDataset> = Object.fromEntries(
-  [instruments, prompts].map((set) => [set.name, set]),
+  [notes, instruments, prompts].map((set) => [set.name, set]),
 );
 
 /** Used when neither data.path nor data.dataset is given. */
-export const DEFAULT_DATASET = instruments.name;
+export const DEFAULT_DATASET = notes.name;
 
 /** Opens `data.path`, or else the dataset of that name. */
 export async function openAudioData(data: AudioData, options: OpenDataOptions): Promise<DataSource> {
