@@ -11,12 +11,12 @@ export const notes: AudioDataset = {
   name: 'notes',
   description: 'single notes of 20 instruments, from bass to xylophone, 16 kHz',
   license,
-  size: '448 notes, 14 minutes, 54 MB download',
+  size: '448 notes, 7 minutes, 54 MB download',
   validShare: 0.3,
   suggested: { min_sample_size: 1600, max_sample_size: 16_000, label: 'top' },
   folder: (options) =>
     // What tells instruments apart is at the beginning of a note; the rest is its fading away.
-    packageSounds({ name: 'notes-1', license, sources: PACKAGES.map(sounds), maxSeconds: 2 }, options),
+    packageSounds({ name: 'notes-1', license, sources: PACKAGES.map(sounds), maxSeconds: 1 }, options),
 };
 
 /** Instrument, version, download size, sha512 of the tarball. */
