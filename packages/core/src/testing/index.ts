@@ -3,5 +3,6 @@
 export { describeModality } from './conformance.js';
 export type { ConformanceData } from './conformance-setup.js';
 export { describeOp, expectClose, type OpCase, presentDevices } from './describe-op.js';
+export { type Fault, FaultServer, type SeenRequest } from './fault-server.js';
 export { type GradcheckOptions, gradcheck, type InputSpec } from './gradcheck.js';
 export { Nd } from './nd.js';
