@@ -14,7 +14,7 @@ export {
 export { RateLimiter } from './download/rate-limit.js';
 export { datasetFolder } from './folder/folder.js';
 export { ensureDataset, openDataset } from './open.js';
-export { flagOf, readOption, splitNames } from './options.js';
+export { datasetOptionList, flagOf, readOption, splitNames } from './options.js';
 export { downloadDataset, prepareDataset } from './prepare.js';
 export { removeDataset } from './remove.js';
 export { findShards } from './shards/find.js';

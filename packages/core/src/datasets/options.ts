@@ -1,7 +1,7 @@
 /** Options of a dataset: from texts or values to what its schema says, and the name of the folder that belongs to them. */
 import { createHash } from 'node:crypto';
 import { checkKeys, issueMessage } from '../config/check.js';
-import { objectShape } from '../config/introspect.js';
+import { description, expected, objectShape } from '../config/introspect.js';
 import { objectLayer, type Plain } from '../config/layer.js';
 import { setLayer } from '../config/set.js';
 import { didYouMean } from '../config/suggest.js';
@@ -50,6 +50,20 @@ export function readOption(dataset: ManagedDataset, key: string, text: string): 
     );
   }
   return setLayer(dataset.options, { text: `${key}=${text}`, flag: flagOf(key) }).value;
+}
+
+/** The options that a dataset brings, for help. */
+export function datasetOptionList(
+  dataset: ManagedDataset,
+): { flag: string; key: string; expected: string; description: string; default: unknown }[] {
+  const defaults = parse(dataset, {}) as Record<string, unknown>;
+  return Object.entries(objectShape(dataset.options) ?? {}).map(([key, schema]) => ({
+    flag: flagOf(key),
+    key,
+    expected: expected(schema),
+    description: description(schema) ?? '',
+    default: defaults[key],
+  }));
 }
 
 /** `--max-side` for `max_side`. */

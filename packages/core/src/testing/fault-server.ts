@@ -14,7 +14,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What goes wrong, and how often; without `times` it always does. */
 export type Fault = { times?: number } & (
-  | /** The connection ends after that byte of the file. */ { kind: 'cut'; at: number }
+  | /** The connection ends after that byte of the file; `whole`: of a server without ranges. */ {
+      kind: 'cut';
+      at: number;
+      whole?: boolean;
+    }
   | { kind: 'status'; status: number; retryAfter?: number | string }
   | /** Requests for a part get the whole file. */ { kind: 'no-range' }
   | /** States another length than it sends. */ { kind: 'content-length'; bytes: number }
@@ -134,7 +138,8 @@ async function send(
 ): Promise<void> {
   const { content, etag } = file;
   const condition = request.headers['if-range'];
-  const whole = fault?.kind === 'no-range' || (condition !== undefined && condition !== etag);
+  const rangeless = fault?.kind === 'no-range' || (fault?.kind === 'cut' && fault.whole === true);
+  const whole = rangeless || (condition !== undefined && condition !== etag);
   const range = whole ? null : wantedRange(request.headers.range, content.length);
   if (range === 'unsatisfiable') {
     response.writeHead(416, { 'content-range': `bytes */${content.length}` }).end();
@@ -146,7 +151,7 @@ async function send(
     etag,
     'content-length': stated,
     ...(range && { 'content-range': `bytes ${start}-${end - 1}/${content.length}` }),
-    ...(fault?.kind !== 'no-range' && { 'accept-ranges': 'bytes' }),
+    ...(!rangeless && { 'accept-ranges': 'bytes' }),
   });
   let body = content.subarray(start, end);
   if (fault?.kind === 'corrupt' && fault.at >= start && fault.at < end) {
@@ -184,8 +189,13 @@ function write(response: ServerResponse, bytes: Buffer): Promise<void> {
     return Promise.resolve();
   }
   return new Promise((resolve, reject) => {
-    response.on('close', () => reject(new Error('the client went away')));
-    response.write(bytes, (error) => (error ? reject(error) : resolve()));
+    const gone = () => reject(new Error('the client went away'));
+    response.once('close', gone);
+    response.write(bytes, (error) => {
+      response.removeListener('close', gone);
+      if (error) reject(error);
+      else resolve();
+    });
   });
 }
 

@@ -11,6 +11,8 @@ export interface ByteReader {
   /** At least one and at most so many bytes, as they come. */
   some(most: number): Promise<Buffer>;
   skip(count: number): Promise<void>;
+  /** Takes what is left, so that whatever stands behind the content (a checksum of the compression) is looked at. */
+  finish(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -58,6 +60,10 @@ export class StreamReader implements ByteReader {
 
   async skip(count: number): Promise<void> {
     for (let left = count; left > 0; ) left -= (await this.some(left)).length;
+  }
+
+  async finish(): Promise<void> {
+    while (await this.pull());
   }
 
   async close(): Promise<void> {
@@ -123,6 +129,10 @@ export class FileReader implements ByteReader {
   async skip(count: number): Promise<void> {
     if (this.position + count > this.size) throw cutOff(this.archive, this.size);
     this.cut(count);
+  }
+
+  async finish(): Promise<void> {
+    // A plain file: nothing follows that matters.
   }
 
   async close(): Promise<void> {

@@ -48,7 +48,10 @@ export async function* readTar(
     for (;;) {
       options.signal?.throwIfAborted();
       const header = await nextHeader(reader, archive);
-      if (!header) return;
+      if (!header) {
+        await reader.finish();
+        return;
+      }
       const { path: given, size = 0 } = header;
       const stored = given ?? '';
       if (header.type === 'Directory') {
@@ -126,7 +129,7 @@ async function nextHeader(reader: ByteReader, archive: string): Promise<Header |
     const block = await reader.take(BLOCK);
     // Without the two empty blocks: some programs leave them out.
     if (!block) return null;
-    const header = new Header(block, 0, local);
+    const header = headerOf(block, local, archive, at);
     // What follows the first empty block is padding.
     if (header.nullBlock) return null;
     if (!header.cksumValid)
@@ -152,9 +155,20 @@ async function nextHeader(reader: ByteReader, archive: string): Promise<Header |
         await meta(reader, header, archive);
         break;
       default:
-        if (longName !== undefined && local?.path === undefined) header.path = longName;
+        // Extended headers go before the header's own fields, and before the older GNU way.
+        header.path = local?.path ?? longName ?? header.path;
         return header;
     }
+  }
+}
+
+function headerOf(block: Buffer, extended: Pax | undefined, archive: string, at: number): Header {
+  try {
+    return new Header(block, 0, extended);
+  } catch (error) {
+    throw new ArchiveError(archive, null, `it is damaged: the header at byte ${at} makes no sense`, {
+      cause: error,
+    });
   }
 }
 
