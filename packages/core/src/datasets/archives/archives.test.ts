@@ -85,10 +85,10 @@ describe('readTar', () => {
 
   it('reads what tar programs write: long names, pax, no end marks', async () => {
     const source = join(folder, 'tree');
-    execFileSync('mkdir', ['-p', join(source, 'deep'.repeat(20), 'er'.repeat(60))]);
-    await writeFile(join(source, 'deep'.repeat(20), 'er'.repeat(60), 'x.txt'), 'deep');
+    execFileSync('mkdir', ['-p', join(source, 'deep'.repeat(15), 'er'.repeat(30))]);
+    await writeFile(join(source, 'deep'.repeat(15), 'er'.repeat(30), 'x.txt'), 'deep');
     await create({ file: join(folder, 'npm.tar'), cwd: source, portable: true }, ['.']);
-    const path = `${'deep'.repeat(20)}/${'er'.repeat(60)}/x.txt`;
+    const path = `${'deep'.repeat(15)}/${'er'.repeat(30)}/x.txt`;
     expect(await contents(readTar(join(folder, 'npm.tar')))).toEqual([[path, 'deep']]);
     for (const format of ['gnu', 'pax', 'ustar']) {
       const file = join(folder, `${format}.tar`);

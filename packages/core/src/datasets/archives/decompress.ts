@@ -111,14 +111,12 @@ async function xzDecoder(): Promise<Transform> {
 
 function damaged(error: unknown, archive: string, kind: Compression): unknown {
   const { code, name } = (error ?? {}) as { code?: unknown; name?: string };
-  const zlib = typeof code === 'string' && /^Z_|^ERR_ZLIB/.test(code);
-  if (!zlib && name !== 'LZMAError' && !/LZMA/.test(String((error as Error | null)?.message))) return error;
+  const ours = (typeof code === 'string' && /^Z_|^ERR_ZLIB/.test(code)) || /^LZMA/.test(name ?? '');
+  if (!ours) return error;
   return new ArchiveError(
     archive,
     null,
     `its ${kind} stream is damaged or cut off (${(error as Error).message})`,
-    {
-      cause: error,
-    },
+    { cause: error },
   );
 }
