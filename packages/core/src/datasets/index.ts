@@ -1,7 +1,13 @@
 export { decompress, plainOf, readPlain } from './archives/decompress.js';
 export { extractEntries } from './archives/extract.js';
 export { ArchiveError, type ArchiveLimits } from './archives/limits.js';
-export { type ParquetOptions, type ParquetRow, parquetRowCount, readParquet } from './archives/parquet.js';
+export {
+  type ParquetOptions,
+  type ParquetRow,
+  parquetRowCount,
+  parquetRowGroups,
+  readParquet,
+} from './archives/parquet.js';
 export { type ArchiveEntry, type ReadTarOptions, readTar } from './archives/tar.js';
 export { readZip } from './archives/zip.js';
 export { defineDataset, isManaged } from './define.js';

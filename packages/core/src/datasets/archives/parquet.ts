@@ -10,8 +10,10 @@ export type ParquetRow = Record<string, unknown>;
 export interface ParquetOptions {
   /** Only these top-level columns; default: all. */
   columns?: readonly string[];
-  /** Rows to begin with, for going on. Default: 0. */
+  /** The first row. Default: 0. */
   from?: number;
+  /** Most rows. Default: all. */
+  rows?: number;
   /** Most bytes of a row group, unpacked. Default: 2 GB. */
   groupBytes?: number;
   signal?: AbortSignal;
@@ -22,9 +24,14 @@ export async function parquetRowCount(path: string): Promise<number> {
   return withFile(path, async (_, metadata) => Number(metadata.num_rows));
 }
 
+/** Number of rows of each row group: what is read and unpacked as one. @throws ArchiveError if it is no parquet */
+export async function parquetRowGroups(path: string): Promise<number[]> {
+  return withFile(path, async (_, { row_groups }) => row_groups.map((group) => Number(group.num_rows)));
+}
+
 /** The rows of a file. @throws ArchiveError when it is damaged or a bomb */
 export async function* readParquet(path: string, options: ParquetOptions = {}): AsyncGenerator<ParquetRow> {
-  const { columns, from = 0, groupBytes = 2 ** 31, signal } = options;
+  const { columns, from = 0, rows = Infinity, groupBytes = 2 ** 31, signal } = options;
   const handle = await open(path, 'r');
   try {
     const { file, metadata } = await metadataOf(path, handle);
@@ -32,8 +39,8 @@ export async function* readParquet(path: string, options: ParquetOptions = {}): 
     for (const group of metadata.row_groups) {
       signal?.throwIfAborted();
       const rowStart = Math.max(first, from);
-      const rowEnd = first + Number(group.num_rows);
-      first = rowEnd;
+      first += Number(group.num_rows);
+      const rowEnd = Math.min(first, from + rows);
       if (rowStart >= rowEnd) continue;
       const bytes = group.columns.reduce(
         (sum, column) => sum + Number(column.meta_data?.total_uncompressed_size ?? 0),
