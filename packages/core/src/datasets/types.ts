@@ -122,7 +122,8 @@ export interface ManagedDataset<O = any> extends DatasetInfo {
   /** What is shown before the first download: terms of use, whom to cite; plain text of some lines. */
   terms: string;
   homepage?: string;
-  access?: DatasetAccess;
+  /** Left out where anybody may download it. A function where it depends on the options, e.g. on the chosen source. */
+  access?: DatasetAccess | ((options: O) => DatasetAccess);
   /**
    * Its options (`z.strictObject`; every key with a default and a `.describe()`): flags of `d2v data`, and keys of
    * `data.dataset_options`. Each combination of values is prepared into a folder of its own. `splits` is core's.

@@ -71,7 +71,8 @@ async function show(name: string, options: DataOptions): Promise<void> {
     return;
   }
   const lines = [termsText(dataset), ''];
-  if (dataset.access) lines.push(`Access: ${dataset.access.howTo}`, '');
+  // What depends on the options is said by the terms.
+  if (typeof dataset.access === 'object') lines.push(`Access: ${dataset.access.howTo}`, '');
   if (splits.length > 0) {
     lines.push('Splits (--splits a,b; all for every one):');
     const width = Math.max(...splits.map(([key]) => key.length));

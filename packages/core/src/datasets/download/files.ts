@@ -159,8 +159,9 @@ async function bring(
   return path;
 }
 
-function transferSettings({ dataset, given }: Session) {
-  const fromEnv = dataset.access?.tokenEnv?.map((name) => process.env[name]).find((value) => value);
+function transferSettings({ dataset, given, chosen }: Session) {
+  const access = typeof dataset.access === 'function' ? dataset.access(chosen.options) : dataset.access;
+  const fromEnv = access?.tokenEnv?.map((name) => process.env[name]).find((value) => value);
   // A mirror is another host: it gets the token that was meant for it, not the one of the environment.
   const token = given.token ?? (given.mirror ? undefined : fromEnv);
   return {
@@ -169,7 +170,7 @@ function transferSettings({ dataset, given }: Session) {
     stallSeconds: given.stallSeconds,
     backoffScale: given.backoffScale,
     token,
-    howTo: dataset.access?.howTo ?? null,
+    howTo: access?.howTo ?? null,
   };
 }
 

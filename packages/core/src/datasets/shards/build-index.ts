@@ -4,6 +4,8 @@ import type { IndexedSample } from './index-file.js';
 
 /** A label is a short number. */
 const MOST_LABEL = 32;
+/** Descriptions beyond this hold more than a class. */
+const MOST_JSON = 1 << 20;
 
 /** Key and ending of a file in a shard: the name is cut at the first dot of its last part. */
 export function splitName(name: string): { key: string; ending: string } {
@@ -15,7 +17,8 @@ export function splitName(name: string): { key: string; ending: string } {
 
 /**
  * Finds the samples of a shard by running through its headers. Files of one key that follow one another are a sample;
- * `<key>.cls` is its class index.
+ * `<key>.cls` is its
+ * class index, or else `label` (or `cls`) in `<key>.json`.
  * @throws ArchiveError when it is damaged or compressed
  */
 export async function indexShard(
@@ -41,7 +44,22 @@ export async function indexShard(
         throw new ArchiveError(path, entry.name, 'should hold a class index, a whole number');
       current.label = Number(text);
     }
+    // The class index of `.cls` goes before that of a description.
+    if (ending === 'json' && current.label < 0 && bytes <= MOST_JSON) {
+      current.label = jsonLabel(await entry.read());
+    }
     onProgress?.(offset + bytes);
   }
   return samples;
+}
+
+/** `label` or `cls` of a JSON object, if that is a class index; -1 if not: other descriptions are nothing wrong. */
+function jsonLabel(bytes: Buffer): number {
+  try {
+    const { label, cls } = (JSON.parse(bytes.toString('utf8')) ?? {}) as Record<string, unknown>;
+    const found = label ?? cls;
+    return Number.isInteger(found) && Math.abs(found as number) < 2 ** 31 ? (found as number) : -1;
+  } catch {
+    return -1;
+  }
 }

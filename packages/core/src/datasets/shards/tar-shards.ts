@@ -71,6 +71,18 @@ export class TarShards {
     return readAt(shard.indexPath, shard.keysAt + start, shard.keyEnds[at]! - start).toString('utf8');
   }
 
+  /** The names of all samples in order, one read per shard. */
+  *keys(): Generator<string> {
+    for (const { indexPath, keysAt, keyEnds } of this.shards) {
+      const bytes = readAt(indexPath, keysAt, keyEnds.at(-1) ?? 0);
+      let start = 0;
+      for (const end of keyEnds) {
+        yield bytes.toString('utf8', start, end);
+        start = end;
+      }
+    }
+  }
+
   /** For messages: shard and key. */
   describe(index: number): string {
     return `${this.shardOf(index).path}: ${this.key(index)}`;
