@@ -73,6 +73,8 @@ export interface StepOutput {
    * once more. @param name relative to `folder`, with `/`
    */
   wrote(name: string, bytes: number, sha256: string): void;
+  /** Has something closed when the step ends, well or not. */
+  atEnd(close: () => Promise<void>): void;
 }
 
 /** What `prepare` gets. */

@@ -35,11 +35,13 @@ export class Steps {
     const staging = join(this.folder, STAGING, key.replaceAll('/', '+'));
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { recursive: true });
+    const closing: (() => Promise<void>)[] = [];
     try {
       const stated = new Map<string, { bytes: number; sha256: string }>();
       const counts = await make({
         folder: staging,
         wrote: (name, bytes, sha256) => void stated.set(name, { bytes, sha256 }),
+        atEnd: (close) => void closing.push(close),
       });
       const files = await this.publish(staging, stated);
       this.checkOwners(key, files);
@@ -48,6 +50,7 @@ export class Steps {
       });
       return counts;
     } finally {
+      for (const close of closing) await close();
       await rm(staging, { recursive: true, force: true });
     }
   }

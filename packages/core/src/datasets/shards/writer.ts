@@ -37,7 +37,10 @@ export class ShardWriter {
 
   /** @param name of the shard, e.g. `train-00000.tar` */
   static async create(output: StepOutput, name: string): Promise<ShardWriter> {
-    return new ShardWriter(await open(join(output.folder, name), 'wx'), name, output);
+    const file = await open(join(output.folder, name), 'wx');
+    // Closing twice is an error that says nothing here.
+    output.atEnd(() => file.close().catch(() => undefined));
+    return new ShardWriter(file, name, output);
   }
 
   /** Bytes so far. */
@@ -79,11 +82,6 @@ export class ShardWriter {
     this.output.wrote(this.name, this.position, this.hash.digest('hex'));
     this.output.wrote(`${this.name}.idx`, index.length, createHash('sha256').update(index).digest('hex'));
     return { samples: this.samples.length, bytes: this.position };
-  }
-
-  /** Closes the file as it is; the step's folder is thrown away anyway. */
-  async abandon(): Promise<void> {
-    await this.file.close().catch(() => undefined);
   }
 
   private header(path: string, size: number): void {
