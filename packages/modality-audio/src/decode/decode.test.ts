@@ -30,7 +30,7 @@ describe('every format', () => {
   it.each(['tone.flac', ...Object.keys(LOSSY)])(
     '%s: any range is what the whole file has there',
     async (name) => {
-      const audio = await openAudio(fixture(name));
+      const audio = await openAudio({ path: fixture(name) });
       const all = await audio.read(0, audio.length);
       expect(all.every(Number.isFinite)).toBe(true);
       const rng = new Philox(1).fork(name);
@@ -50,14 +50,14 @@ describe('every format', () => {
   );
 
   it('FLAC gives the very samples', async () => {
-    const audio = await openAudio(fixture('tone.flac'));
+    const audio = await openAudio({ path: fixture('tone.flac') });
     expect(audio).toMatchObject({ sampleRate: RATE, channels: 2, length: LENGTH });
     expect(snr(await audio.read(0, LENGTH), tone())).toBeGreaterThan(85);
     await audio.close();
   });
 
   it.each(Object.entries(LOSSY))('%s sounds the same, at the same place', async (name, decibels) => {
-    const audio = await openAudio(fixture(name));
+    const audio = await openAudio({ path: fixture(name) });
     const rate = name === 'tone.opus' ? 48_000 : RATE;
     expect(audio.sampleRate).toBe(rate);
     const length = 2 * rate;
@@ -72,7 +72,7 @@ describe('every format', () => {
   it('is told by the content, not by the name', async () => {
     const path = join(folder, 'wrong.wav');
     await writeFile(path, fixtureBytes('tone.ogg'));
-    const audio = await openAudio(path);
+    const audio = await openAudio({ path });
     expect(audio.length).toBe(LENGTH);
     await audio.close();
   });
@@ -112,9 +112,9 @@ describe('files that are no sound', () => {
     expect(await rejection(Buffer.from('ID3'))).toMatch(/no frames/);
     const empty = join(folder, 'empty.wav');
     await writeFile(empty, '');
-    await expect(openAudio(empty)).rejects.toThrow(`${empty}: the file is empty`);
-    await expect(openAudio(folder)).rejects.toThrow('is a folder');
-    await expect(openAudio(join(folder, 'none.wav'))).rejects.toThrow('does not exist');
+    await expect(openAudio({ path: empty })).rejects.toThrow(`${empty}: the file is empty`);
+    await expect(openAudio({ path: folder })).rejects.toThrow('is a folder');
+    await expect(openAudio({ path: join(folder, 'none.wav') })).rejects.toThrow('does not exist');
   });
 });
 
@@ -161,7 +161,7 @@ describe('MP3', () => {
     const times = 300;
     const path = join(folder, 'long.mp3');
     await writeFile(path, Buffer.concat(Array.from({ length: times }, () => plain)));
-    const [one, audio] = [await whole(plain), await openAudio(path)];
+    const [one, audio] = [await whole(plain), await openAudio({ path })];
     expect(audio.length).toBe(times * one.length);
     const part = await audio.read(250 * one.length + 6000, 20_000);
     expect(snr(part, one.subarray(6000, 26_000))).toBeGreaterThan(80);

@@ -17,6 +17,12 @@ export interface ShardSample {
   label?: number;
 }
 
+/** Where a file's content lies in a shard, in bytes. */
+export interface ShardPlace {
+  offset: number;
+  bytes: number;
+}
+
 const FLUSH = 1 << 20;
 /** Of every file, so that the same samples give the same bytes. */
 const EPOCH = new Date(0);
@@ -53,12 +59,16 @@ export class ShardWriter {
     return this.samples.length;
   }
 
-  /** Appends a sample. @throws ArchiveError for a key that cannot be a name in a shard */
-  async add({ key, files, label }: ShardSample): Promise<void> {
+  /**
+   * Appends a sample.
+   * @returns where the contents lie in the shard, by ending
+   * @throws ArchiveError for a key that cannot be a name in a shard
+   */
+  async add({ key, files, label }: ShardSample): Promise<ReadonlyMap<string, ShardPlace>> {
     if (cleanName(key, this.name) !== key || key.slice(key.lastIndexOf('/') + 1).includes('.')) {
       throw new ArchiveError(this.name, key, 'cannot be the key of a sample: dots separate the ending');
     }
-    const places = new Map<string, { offset: number; bytes: number }>();
+    const places = new Map<string, ShardPlace>();
     const all: ShardSample['files'] =
       label === undefined ? files : { ...files, cls: Buffer.from(String(label)) };
     for (const ending of Object.keys(all).sort()) {
@@ -70,6 +80,7 @@ export class ShardWriter {
     }
     this.samples.push({ key, label: label ?? -1, files: places });
     if (this.pendingBytes >= FLUSH) await this.flush();
+    return places;
   }
 
   /** Ends the shard and writes its index. */
