@@ -17,8 +17,7 @@ export function splitName(name: string): { key: string; ending: string } {
 
 /**
  * Finds the samples of a shard by running through its headers. Files of one key that follow one another are a sample;
- * `<key>.cls` is its
- * class index, or else `label` (or `cls`) in `<key>.json`.
+ * `<key>.cls` is its class index, or else `label` (or `cls`) in `<key>.json`.
  * @throws ArchiveError when it is damaged or compressed
  */
 export async function indexShard(
