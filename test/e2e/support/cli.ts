@@ -21,8 +21,15 @@ export interface Started {
   finished: Promise<Finished>;
 }
 
+export interface CliOptions {
+  cwd?: string;
+  uid?: number;
+  /** Instead of this process's environment. */
+  env?: NodeJS.ProcessEnv;
+}
+
 /** Starts the real `d2v` command. */
-export function startCli(args: readonly string[], options: { cwd?: string; uid?: number } = {}): Started {
+export function startCli(args: readonly string[], options: CliOptions = {}): Started {
   const child = spawn(process.execPath, [bin, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
@@ -37,7 +44,7 @@ export function startCli(args: readonly string[], options: { cwd?: string; uid?:
   return { child, finished };
 }
 
-export function runCli(args: readonly string[], options: { cwd?: string } = {}): Promise<Finished> {
+export function runCli(args: readonly string[], options: CliOptions = {}): Promise<Finished> {
   return startCli(args, options).finished;
 }
 

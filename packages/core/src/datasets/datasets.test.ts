@@ -322,7 +322,9 @@ describe('prepareDataset', () => {
     ).rejects.toThrow('step "a" is there twice');
     await expect(prepareDataset(writing([['../a', 'x']]), given())).rejects.toThrow('its key must be');
     expect(() => defineDataset({ ...letters, terms: '' })).toThrow('dataset "letters": terms must be a text');
-    expect(() => defineDataset({ ...letters, options: {} as z.ZodType })).toThrow('options must be a schema');
+    expect(() => defineDataset({ ...letters, options: {} as typeof letters.options })).toThrow(
+      'options must be a schema',
+    );
     expect([
       isManaged(letters),
       isManaged({ description: '', license: '', size: '' }),

@@ -25,12 +25,14 @@ interface Sidecar extends RemoteIdentity {
 }
 
 const SAVE_BYTES = 64 << 20;
-const SAVE_MS = 2000;
+/** What a process that is killed loses at most. */
+const SAVE_MS = 500;
 
 export class PartFile {
   private savedBytes = 0;
   private savedAt = performance.now();
   private saving: Promise<void> | undefined;
+  private recordFailure: unknown;
 
   private constructor(
     readonly path: string,
@@ -89,6 +91,7 @@ export class PartFile {
   /** Throws away what is there: it belongs to another version of the file, or is damaged. */
   async restart(): Promise<void> {
     await this.saving?.catch(() => undefined);
+    this.recordFailure = undefined;
     await rm(sidecarOf(this.path), { force: true });
     await this.file.truncate(0);
     this.identity = null;
@@ -103,8 +106,14 @@ export class PartFile {
     }
     this.done.add(position, position + bytes.length);
     this.hasher.offer(bytes, position);
+    if (this.recordFailure) throw this.recordFailure;
     const due = this.received - this.savedBytes >= SAVE_BYTES || performance.now() - this.savedAt >= SAVE_MS;
-    if (due && !this.saving) await this.save();
+    // Flushing takes its time: bytes come in meanwhile.
+    if (due && !this.saving) {
+      this.save().catch((error: unknown) => {
+        this.recordFailure = error;
+      });
+    }
   }
 
   /** Reads back what came out of order, as far as there is no hole before it. */
