@@ -1,7 +1,7 @@
 /**
  * Tar shards of the user's own in WebDataset's layout: files of one stem are a sample, such as `a/0001.flac`, `a/0001.txt`.
  * Sounds are read by range inside of the shard. What is said is in `.txt`, or in `.json` as `text`, `transcript` or `sentence`;
- * the class, a number or a name, in `.cls`, or in `.json` as `label` or `class`.
+ * the class, a number or a name, in `.cls`, or in `.json` as `label`, `cls` or `class`. A file of its own goes before JSON.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, stat } from 'node:fs/promises';
@@ -25,7 +25,7 @@ import { encodeTable, type SoundRow, SoundTable, type TableSound } from './sound
 /** Raise it when tables have other contents. */
 const VERSION = 1;
 const TEXT_KEYS = ['text', 'transcript', 'sentence'];
-const CLASS_KEYS = ['label', 'class'];
+const CLASS_KEYS = ['label', 'cls', 'class'];
 const VALID_NAME = /^(val|valid|validation|dev)[-_.]/i;
 const TRAIN_NAME = /^train[-_.]/i;
 /** Of a text or label. */
@@ -147,6 +147,8 @@ async function soundsOf(shard: string): Promise<SoundRow[]> {
           part: [part.offset, part.bytes],
           ...(await lengthOf(bytes, part)),
         };
+      } else if (ending === 'json') {
+        sample.meta = { ...(await metaOf(entry, ending, shard)), ...sample.meta };
       } else Object.assign(sample.meta, await metaOf(entry, ending, shard));
     }
     if (sample) rows.push(...finished(sample));

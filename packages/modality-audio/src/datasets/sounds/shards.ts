@@ -53,20 +53,15 @@ export async function fillShards(
       const name = `${key}-${String(number).padStart(5, '0')}`;
       const counts = await ctx.step(`${key}/${name.slice(key.length + 1)}`, async (output) => {
         const shard = new SoundShard(output, name);
-        try {
-          let taken = 0;
-          for (let group = await reader.next(); group; group = await reader.next()) {
-            ctx.signal.throwIfAborted();
-            for (const sound of group) await shard.add(sound);
-            taken++;
-            ctx.progress(key, done + shard.count, null, 'sounds');
-            if (shard.bytes >= shardBytes) break;
-          }
-          return { ...(await shard.finish()), groups: taken, ends: (await reader.peek()) ? 0 : 1 };
-        } catch (error) {
-          await shard.abandon();
-          throw error;
+        let taken = 0;
+        for (let group = await reader.next(); group; group = await reader.next()) {
+          ctx.signal.throwIfAborted();
+          for (const sound of group) await shard.add(sound);
+          taken++;
+          ctx.progress(key, done + shard.count, null, 'sounds');
+          if (shard.bytes >= shardBytes) break;
         }
+        return { ...(await shard.finish()), groups: taken, ends: (await reader.peek()) ? 0 : 1 };
       });
       reader.stored(counts.groups ?? 0);
       done += counts.sounds ?? 0;
@@ -171,10 +166,6 @@ class SoundShard {
     await put('jsonl', encodeTable(this.rows));
     if (this.damaged.length > 0) await put('damaged.tsv', this.damaged.join(''));
     return { sounds: this.count, seconds: Math.round(this.seconds), damaged: this.damaged.length };
-  }
-
-  async abandon(): Promise<void> {
-    await this.writer?.abandon();
   }
 }
 
