@@ -59,11 +59,6 @@ export class TokenShardWriter {
     };
     await writeFile(join(this.output.folder, this.name, META), JSON.stringify(meta));
   }
-
-  /** Closes the files as they are. */
-  async abandon(): Promise<void> {
-    for (const part of PARTS) for (const file of Object.values(this.files[part])) await file.close();
-  }
 }
 
 class HashedFile {
@@ -77,7 +72,9 @@ class HashedFile {
   ) {}
 
   static async create(output: StepOutput, name: string): Promise<HashedFile> {
-    return new HashedFile(output, name, await open(join(output.folder, name), 'wx'));
+    const handle = await open(join(output.folder, name), 'wx');
+    output.atEnd(() => handle.close());
+    return new HashedFile(output, name, handle);
   }
 
   async append({ buffer, byteOffset, byteLength }: Uint16Array | Int32Array): Promise<void> {
@@ -90,9 +87,5 @@ class HashedFile {
   async finish(): Promise<void> {
     await this.handle.close();
     this.output.wrote(this.name, this.bytes, this.hash.digest('hex'));
-  }
-
-  async close(): Promise<void> {
-    await this.handle.close().catch(() => undefined);
   }
 }

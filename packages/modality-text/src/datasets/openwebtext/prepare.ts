@@ -31,19 +31,15 @@ export async function prepareOpenWebText(context: Context): Promise<void> {
       const counts = await step(`shards/${plan.name}`, async (output) => {
         pool ??= new EncoderPool(threads, { files, label, validShare: options.valid_share });
         const writer = await TokenShardWriter.create(output, plan.name, width);
-        try {
-          const counts = noCounts();
-          for await (const { job, result } of pool.encode(plan.jobs)) {
-            context.signal.throwIfAborted();
-            await writer.add(job.name, result.parts);
-            addCounts(counts, result.counts);
-            meter.add(result.counts, result.busyMs);
-          }
-          await writer.finish();
-          return { ...counts };
-        } finally {
-          await writer.abandon();
+        const sums = noCounts();
+        for await (const { job, result } of pool.encode(plan.jobs)) {
+          context.signal.throwIfAborted();
+          await writer.add(job.name, result.parts);
+          addCounts(sums, result.counts);
+          meter.add(result.counts, result.busyMs);
         }
+        await writer.finish();
+        return { ...sums };
       });
       meter.stepDone(counts as unknown as EncodeCounts);
     }
