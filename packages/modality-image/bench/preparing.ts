@@ -1,0 +1,122 @@
+/**
+ * How fast archives become shards: `pnpm --filter @d2v/modality-image bench:preparing [images per class]`.
+ * An archive of JPEGs about as large as ImageNet's is made, unpacked with `tar x` twice over (the archive, then each class's), and
+ * prepared: as it is, and made smaller. Then one thread reads training samples from the shards.
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type DataConfig, downloadDataset, Philox, prepareDataset } from '@d2v/core';
+import sharp from 'sharp';
+import { type ImageDataConfig, imageDataSchema } from '../src/data-config.js';
+import { makeDevkit, NAMES, WNIDS } from '../src/datasets/__fixtures__/imagenet.js';
+import { imagenetWith } from '../src/datasets/imagenet/index.js';
+import { openImageData } from '../src/datasets/index.js';
+
+const perClass = Number(process.argv[2] ?? 1000);
+const total = WNIDS.length * perClass;
+const root = await mkdtemp(join(tmpdir(), 'd2v-bench-'));
+const tar = (folder: string, ...args: string[]) => execFileSync('tar', args, { cwd: folder });
+
+/** A photograph of 500 x 375: smooth colours with grain, 100 to 120 KB. */
+async function photo(seed: number): Promise<Buffer> {
+  const rng = new Philox(seed);
+  const pixels = Uint8Array.from({ length: 50 * 38 * 3 }, () => rng.int(256));
+  const grain = Uint8Array.from({ length: 500 * 375 * 3 }, () => 80 + rng.int(96));
+  const overlay = await sharp(grain, { raw: { width: 500, height: 375, channels: 3 } })
+    .png()
+    .toBuffer();
+  return sharp(pixels, { raw: { width: 50, height: 38, channels: 3 } })
+    .resize(500, 375, { fit: 'fill' })
+    .composite([{ input: overlay, blend: 'soft-light' }])
+    .jpeg({ quality: 90 })
+    .toBuffer();
+}
+
+async function timed<T>(title: string, megabytes: number, work: () => Promise<T> | T): Promise<T> {
+  const [start, cpu] = [performance.now(), process.cpuUsage()];
+  const result = await work();
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  const cores = (user + system) / 1e6 / seconds;
+  console.log(
+    `${title.padEnd(38)} ${(megabytes / seconds).toFixed(0).padStart(6)} MB/s ${(total / seconds).toFixed(0).padStart(7)} images/s  ${cores.toFixed(1)} cores of this process`,
+  );
+  return result;
+}
+
+try {
+  const from = join(root, 'from');
+  await mkdir(from);
+  const photos = await Promise.all(Array.from({ length: 50 }, (_, seed) => photo(seed)));
+  for (const wnid of WNIDS) {
+    const folder = join(root, wnid);
+    await mkdir(folder);
+    for (let i = 0; i < perClass; i++)
+      await writeFile(join(folder, `${wnid}_${i}.JPEG`), photos[i % photos.length]!);
+    tar(folder, 'cf', `../${wnid}.tar`, ...(await readdir(folder)));
+    await rm(folder, { recursive: true });
+  }
+  tar(root, 'cf', join(from, NAMES.train), ...WNIDS.map((wnid) => `${wnid}.tar`));
+  for (const wnid of WNIDS) await rm(join(root, `${wnid}.tar`));
+  const devkit = makeDevkit();
+  await writeFile(join(from, NAMES.devkit), devkit);
+  const of = (bytes: Buffer) => ({ bytes: bytes.length, md5: createHash('md5').update(bytes).digest('hex') });
+  const train = of(await readFile(join(from, NAMES.train)));
+  const megabytes = train.bytes / 1e6;
+  console.log(`${total} images, ${megabytes.toFixed(0)} MB, ${availableParallelism()} cores`);
+
+  const unpacked = join(root, 'unpacked');
+  await mkdir(unpacked);
+  await timed('tar x, archive and class archives', megabytes, () => {
+    tar(unpacked, 'xf', join(from, NAMES.train));
+    for (const wnid of WNIDS) {
+      tar(unpacked, 'xf', `${wnid}.tar`);
+      execFileSync('rm', [join(unpacked, `${wnid}.tar`)]);
+    }
+    execFileSync('sync', ['-f', unpacked]);
+  });
+  await rm(unpacked, { recursive: true });
+
+  const dataset = imagenetWith({ train, devkit: of(devkit), valid: { bytes: 0, md5: '' } });
+  const cacheDir = join(root, 'cache');
+  const given = { cacheDir, from, offline: true, options: { splits: 'train' } };
+  await timed('checksums of the archive (MD5)', megabytes, () => downloadDataset(dataset, given));
+  await timed('shards, images as they are', megabytes, () => prepareDataset(dataset, given));
+  const smaller = { max_side: 256, splits: 'train' };
+  await timed('shards, --max-side 256', megabytes, () =>
+    prepareDataset(dataset, { ...given, options: smaller }),
+  );
+
+  for (const [title, options, size] of [
+    ['whole images to 224 px', { splits: ['train'] }, 224],
+    ['images of 256 to 224 px', smaller, 224],
+    ['images of 256 to 32 px (tiny)', smaller, 32],
+  ] as const) {
+    const data = {
+      ...imageDataSchema.parse({ input_size: size }),
+      path: null,
+      dataset: 'imagenet',
+      dataset_options: options,
+      valid_share: 0.1,
+    } as unknown as ImageDataConfig & DataConfig;
+    const source = await openImageData(data, { split: 'train', cacheDir, offline: true, log: () => {} });
+    const count = 600;
+    const start = performance.now();
+    let next = 0;
+    const rng = new Philox(1);
+    const order = Array.from({ length: count }, () => rng.int(source.length));
+    const lane = async () => {
+      for (let i = next++; i < count; i = next++) await source.get(order[i]!, new Philox(1, i), 'train');
+    };
+    await Promise.all(Array.from({ length: 4 }, lane));
+    console.log(
+      `loading, ${title.padEnd(29)} ${((1000 * count) / (performance.now() - start)).toFixed(0).padStart(6)} samples/s`,
+    );
+    await source.close?.();
+  }
+} finally {
+  await rm(root, { recursive: true, force: true });
+}
