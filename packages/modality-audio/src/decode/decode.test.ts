@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BadSampleError, Philox } from '@d2v/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeFlac } from './__fixtures__/encode-flac.js';
 import { fixture, fixtureBytes, flatFlac, LENGTH, RATE, snr, tone } from './__fixtures__/tone.js';
 import { openAudio, openAudioBytes } from './audio-file.js';
 import { memoryBytes } from './bytes.js';
@@ -54,6 +55,27 @@ describe('every format', () => {
     expect(audio).toMatchObject({ sampleRate: RATE, channels: 2, length: LENGTH });
     expect(snr(await audio.read(0, LENGTH), tone())).toBeGreaterThan(85);
     await audio.close();
+  });
+
+  it('FLAC files share decoders, and a damaged one harms no other', async () => {
+    const rng = new Philox(1);
+    const sounds = [5000, 20_000, 9001].map((length) =>
+      Float32Array.from({ length }, () => rng.int(65_536) / 32_768 - 1),
+    );
+    const files = sounds.map((sound, i) => encodeFlac(sound, i === 2 ? 8000 : 16_000));
+    const damaged = Buffer.from(files[1]!);
+    damaged.fill(0x77, 12_000, 12_050);
+    const plain = await Promise.all(files.map(whole));
+    for (const [i, sound] of sounds.entries()) {
+      for (const [n, value] of sound.entries()) expect(Math.abs(plain[i]![n]! - value)).toBeLessThan(1e-4);
+    }
+    for (let round = 0; round < 10; round++) {
+      const [bad, ...good] = await Promise.all([rejection(damaged), ...files.map(whole)]);
+      expect(bad).toMatch(/damaged/);
+      for (const [i, found] of good.entries()) {
+        expect(Buffer.compare(Buffer.from(found.buffer), Buffer.from(plain[i]!.buffer))).toBe(0);
+      }
+    }
   });
 
   it.each(Object.entries(LOSSY))('%s sounds the same, at the same place', async (name, decibels) => {
