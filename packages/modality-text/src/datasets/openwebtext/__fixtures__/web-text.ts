@@ -40,17 +40,17 @@ export function documentTar(subset: string, documents: readonly (string | Uint8A
 }
 
 export const xz = (bytes: Uint8Array): Promise<Buffer> =>
-  new Promise((resolve) => lzma.compress(Buffer.from(bytes), undefined, resolve));
+  new Promise((resolve) => lzma.compress(Buffer.from(bytes), 1, resolve));
 
 /** Documents of each archive in the copy. */
 export const PER_ARCHIVE = 25;
 
 /** `openwebtext.tar.xz` with so many archives; the last one holds the odd documents, too. */
-export async function webTextArchive(archives: number): Promise<Buffer> {
+export async function webTextArchive(archives: number, perArchive = PER_ARCHIVE): Promise<Buffer> {
   const entries: { path: string; content: Buffer }[] = [];
   for (let a = 0; a < archives; a++) {
-    const documents: (string | Buffer)[] = Array.from({ length: PER_ARCHIVE }, (_, i) =>
-      documentOf(a * PER_ARCHIVE + i),
+    const documents: (string | Buffer)[] = Array.from({ length: perArchive }, (_, i) =>
+      documentOf(a * perArchive + i),
     );
     if (a === archives - 1) documents.push(...ODD_DOCUMENTS);
     const name = `urlsf_subset00-${a + 1}_data.xz`;
