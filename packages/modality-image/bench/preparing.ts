@@ -8,10 +8,12 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type DataConfig, downloadDataset, Philox, prepareDataset } from '@d2v/core';
+import { type DataConfig, type DataSource, downloadDataset, Philox, prepareDataset } from '@d2v/core';
 import sharp from 'sharp';
 import { type ImageDataConfig, imageDataSchema } from '../src/data-config.js';
+import { makeCifar10 } from '../src/datasets/__fixtures__/cifar.js';
 import { makeDevkit, NAMES, WNIDS } from '../src/datasets/__fixtures__/imagenet.js';
+import { cifarWith } from '../src/datasets/cifar.js';
 import { imagenetWith } from '../src/datasets/imagenet/index.js';
 import { openImageData } from '../src/datasets/index.js';
 
@@ -45,6 +47,42 @@ async function timed<T>(title: string, megabytes: number, work: () => Promise<T>
     `${title.padEnd(38)} ${(megabytes / seconds).toFixed(0).padStart(6)} MB/s ${(total / seconds).toFixed(0).padStart(7)} images/s  ${cores.toFixed(1)} cores of this process`,
   );
   return result;
+}
+
+/** Training samples in random order, four under way as in a loader thread. */
+async function loading(title: string, source: DataSource, count: number): Promise<void> {
+  const rng = new Philox(1);
+  const order = Array.from({ length: count }, () => rng.int(source.length));
+  const start = performance.now();
+  let next = 0;
+  const lane = async () => {
+    for (let i = next++; i < count; i = next++) await source.get(order[i]!, new Philox(1, i), 'train');
+  };
+  await Promise.all(Array.from({ length: 4 }, lane));
+  const rate = (1000 * count) / (performance.now() - start);
+  console.log(`loading, ${title.padEnd(29)} ${rate.toFixed(0).padStart(6)} samples/s`);
+}
+
+async function loadCifar(cacheDir: string): Promise<void> {
+  const archive = makeCifar10();
+  const from = join(root, 'cifar');
+  await mkdir(from);
+  await writeFile(join(from, 'cifar-10-binary.tar.gz'), archive);
+  const md5 = createHash('md5').update(archive).digest('hex');
+  await prepareDataset(cifarWith('cifar10', { bytes: archive.length, md5 }), {
+    cacheDir,
+    from,
+    offline: true,
+  });
+  const data = {
+    ...imageDataSchema.parse({ input_size: 32 }),
+    path: null,
+    dataset: 'cifar10',
+    dataset_options: {},
+  } as unknown as ImageDataConfig & DataConfig;
+  const source = await openImageData(data, { split: 'train', cacheDir, offline: true, log: () => {} });
+  await loading('cifar10 to 32 px (tiny)', source, 8000);
+  await source.close?.();
 }
 
 try {
@@ -103,20 +141,10 @@ try {
       valid_share: 0.1,
     } as unknown as ImageDataConfig & DataConfig;
     const source = await openImageData(data, { split: 'train', cacheDir, offline: true, log: () => {} });
-    const count = 600;
-    const start = performance.now();
-    let next = 0;
-    const rng = new Philox(1);
-    const order = Array.from({ length: count }, () => rng.int(source.length));
-    const lane = async () => {
-      for (let i = next++; i < count; i = next++) await source.get(order[i]!, new Philox(1, i), 'train');
-    };
-    await Promise.all(Array.from({ length: 4 }, lane));
-    console.log(
-      `loading, ${title.padEnd(29)} ${((1000 * count) / (performance.now() - start)).toFixed(0).padStart(6)} samples/s`,
-    );
+    await loading(title, source, 600);
     await source.close?.();
   }
+  await loadCifar(cacheDir);
 } finally {
   await rm(root, { recursive: true, force: true });
 }
