@@ -231,6 +231,8 @@ export class Transfer {
     }
     let at = start;
     for await (const bytes of body) {
+      // More than was asked for. What ends as it should leaves the connection usable.
+      if (at >= end) break;
       const wanted = bytes.length > end - at ? bytes.subarray(0, end - at) : bytes;
       await settings.limiter.take(wanted.length, this.signal);
       await part.write(wanted, at);
@@ -240,7 +242,6 @@ export class Transfer {
         this.backoff.progressed();
       }
       settings.onProgress?.(part.received, this.size);
-      if (at >= end) break;
     }
     await part.hashPrefix(this.signal);
     const expected = Number.isFinite(end) ? end : (this.request.bytes ?? at);
