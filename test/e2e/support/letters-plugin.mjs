@@ -12,7 +12,7 @@ function header(name, size) {
   const block = Buffer.alloc(512);
   block.write(name);
   block.write(
-    '0000644\0' + '0000000\0'.repeat(2) + size.toString(8).padStart(11, '0') + '\0' + '0'.repeat(11) + '\0',
+    `0000644\0${'0000000\0'.repeat(2)}${size.toString(8).padStart(11, '0')}\0${'0'.repeat(11)}\0`,
     100,
   );
   block.write('        0', 148);

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { z } from 'zod';
 import { FaultServer } from '../testing/fault-server.js';
 import { FolderLock } from '../training/folder-lock.js';
 import { ARCHIVES, letterOf, letters } from './__fixtures__/letters.js';

@@ -44,7 +44,7 @@ const sample = (i: number): ShardSample => ({
 describe('ShardWriter', () => {
   it('writes what tar programs read, the same bytes every time, and states their digests', async () => {
     const [one, two] = [await fresh(), await fresh()];
-    const samples = [sample(3), { key: 'long/'.repeat(50) + 'x', files: { bin: text('y'), jpg: text('z') } }];
+    const samples = [sample(3), { key: `${'long/'.repeat(50)}x`, files: { bin: text('y'), jpg: text('z') } }];
     const stated = new Map<string, [number, string]>();
     expect(await write(one, 'a.tar', samples, stated)).toEqual({
       samples: 2,
