@@ -136,7 +136,7 @@ describe('d2v data prepare imagenet', () => {
     cache = mkdtempSync(join(folder, 'cache-'));
     process.env.D2V_DATA = cache;
     let kills = 0;
-    for (let wait = 300; ; wait += 60) {
+    for (let wait = 60; ; wait *= 1.25) {
       const { child, finished } = startCli(command, { cwd: folder });
       await Promise.race([sleep(wait), finished]);
       child.kill('SIGKILL');
