@@ -41,11 +41,14 @@ try {
   const options = { cacheDir: folder, from: dirname(path), acceptTerms: true };
   // Its checksum is compared before the clock runs.
   await downloadDataset(dataset, options);
+  const before = process.cpuUsage();
   const prepared = await seconds(() => prepareDataset(dataset, options));
+  const { user, system } = process.cpuUsage(before);
   const ready = await prepareDataset(dataset, options);
   const sounds = ready.steps.reduce((sum, { counts }) => sum + (counts.sounds ?? 0), 0);
   console.log(`${split}: ${sounds} sounds, ${(bytes / 1e6).toFixed(0)} MB`);
   show('archive -> shards, manifests', prepared, sounds);
+  console.log(`  of it ${((user + system) / 1e6).toFixed(2)} s of one core, all threads together`);
   show('gzip -dc', await seconds(shell(`gzip -dc '${path}' > /dev/null`)), sounds);
   show('tar xzf', await seconds(shell(`mkdir '${folder}/x' && tar xzf '${path}' -C '${folder}/x'`)), sounds);
   show(
