@@ -63,6 +63,13 @@ export function connectionError(error: unknown, url: string): unknown {
       { cause: error },
     );
   }
+  const refused = /Proxy response \((\d+)\)/.exec(String((error as Error).message))?.[1];
+  if (refused !== undefined) {
+    return new UnavailableError(
+      `${shownUrl(url)}: the proxy does not let it through (${refused}): check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them`,
+      { cause: error },
+    );
+  }
   const reason = CONNECTION[code] ?? (code.startsWith('HPE_') ? 'the answer is no proper HTTP' : undefined);
   return reason === undefined
     ? error

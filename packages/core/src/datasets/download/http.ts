@@ -41,6 +41,7 @@ export class HttpClient {
       bodyTimeout: 0,
       // Browsers' trick of trying IPv6 and IPv4 side by side.
       autoSelectFamily: true,
+      noProxy: noProxy(),
     });
   }
 
@@ -113,6 +114,12 @@ export class HttpClient {
       body: watched(body, this.options.stallSeconds, url, signal),
     };
   }
+}
+
+/** `NO_PROXY`, and this machine: what it serves itself is behind no proxy. */
+function noProxy(): string {
+  const given = process.env.no_proxy ?? process.env.NO_PROXY ?? '';
+  return given.trim() === '*' ? '*' : [given, 'localhost', '127.0.0.1', '[::1]'].join(',');
 }
 
 function redirectTarget({ headers }: HttpResponse, from: string, asked: string): string {
