@@ -2,7 +2,7 @@ import { D2vError, type Modality, type RunConfig, resolveConfig } from '@d2v/cor
 import * as k from '@d2v/cuda-kernels';
 import { updateFlops } from './flops.js';
 import { GemmPeak } from './gemm-peak.js';
-import { type MemoryReport, memoryPoint, watchMemory } from './memory.js';
+import { type MemoryReport, memoryPoint, shareOf, watchMemory } from './memory.js';
 import type { BenchOptions } from './options.js';
 import { Peer, peerMissing } from './peer.js';
 import { profileUpdates } from './profile.js';
@@ -49,12 +49,19 @@ function newRunner({ modality, workload, config, options }: Bench): UpdateRunner
   return new UpdateRunner(modality, config, workload.batch(config, 1), options.device);
 }
 
-/** Watches memory over many updates. */
-export function benchMemory(bench: Bench): MemoryReport {
+/** Watches memory over many updates; clips and blocks of text have another length in each. */
+export async function benchMemory(bench: Bench): Promise<MemoryReport> {
+  const { workload, options } = bench;
+  const { shorten } = workload;
   const runner = newRunner(bench);
+  const whole = runner.batch;
   try {
-    return watchMemory(runner, bench.options.updates ?? 500, bench.options.device, ({ update }) =>
-      bench.log(`${update} updates`),
+    return await watchMemory(
+      runner,
+      options.updates ?? 500,
+      options.device,
+      shorten ? (update) => shorten(whole, shareOf(update)) : null,
+      ({ update }) => bench.log(`${update} updates`),
     );
   } finally {
     runner.dispose();

@@ -17,7 +17,7 @@ async function main(): Promise<number> {
   const print = <T>(report: T, format: (report: T) => string) =>
     console.log(options.json ? JSON.stringify(report) : format(report));
   if (options.memory) {
-    const report = benchMemory(bench);
+    const report = await benchMemory(bench);
     print(report, formatMemory);
     return report.flat ? 0 : 1;
   }

@@ -15,7 +15,8 @@ export class UpdateRunner {
   constructor(
     private readonly modality: Modality,
     private readonly config: RunConfig,
-    private readonly batch: Batch,
+    /** What the next update sees. */
+    public batch: Batch,
     private readonly device: string,
   ) {
     const { model, common, optimizer } = config;

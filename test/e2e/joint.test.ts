@@ -89,7 +89,9 @@ describe('a joint run', () => {
     expect((await runCli(withPlugin('waveforms', 'write', series, '--count', '6'))).code).toBe(0);
     const out = join(folder, 'features.jsonl');
     const image = join(data, 'vertical', '1.png');
-    expect((await runCli(withPlugin('embed', run, image, series, '-o', out))).stderr).toBe('');
+    // Settings of one modality, and of each.
+    const settings = ['--set', 'data.timeseries.batch_size=4', '--set', 'data.num_workers=0'];
+    expect((await runCli(withPlugin('embed', run, image, series, '-o', out, ...settings))).stderr).toBe('');
     const rows = readFileSync(out, 'utf8')
       .trim()
       .split('\n')

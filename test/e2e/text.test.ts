@@ -118,4 +118,22 @@ describe('text', () => {
       expect(result.stderr).toContain(message);
     }
   });
+
+  it('reads inputs with other settings than the run had', async () => {
+    writeFileSync(join(folder, 'said.jsonl'), '{"said": "river stone", "body": "winter"}\n');
+    const embed = ['embed', 'moved.safetensors', 'said.jsonl', '-o', 'said.npy'];
+    const result = await d2v(...embed, '--set', 'data.field=said');
+    expect(result.code, result.stderr).toBe(0);
+    const said = readNpy(join(folder, 'said.npy')).data;
+    const one = readNpy(join(folder, 'one.npy')).data;
+    for (let d = 0; d < 32; d++) expect(said[d]).toBeCloseTo(one[d]!, 5);
+    for (const [setting, message] of [
+      ['data.feild=said', '--set data.feild: unknown key "data.feild" (did you mean "data.field"?)'],
+      ['model.depth=2', '--set model.depth=2: embed takes settings of the inputs only'],
+    ] as const) {
+      const wrong = await d2v(...embed, '--set', setting);
+      expect(wrong.code).not.toBe(0);
+      expect(wrong.stderr).toContain(message);
+    }
+  });
 });

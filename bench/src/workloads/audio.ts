@@ -1,7 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Batch, Philox, type RunConfig } from '@d2v/core';
-import { batchSize, type ModalitySection, sharedPeerConfig, sharedShape } from './shared.js';
+import {
+  batchSize,
+  type ModalitySection,
+  sharedPeerConfig,
+  sharedShape,
+  shortenSequences,
+} from './shared.js';
 import type { ModalityWorkloads, Workload } from './types.js';
 
 interface AudioSection extends ModalitySection {
@@ -51,8 +57,9 @@ function shape(config: RunConfig, kept: number) {
   };
 }
 
-const common: Pick<Workload, 'batch' | 'shape' | 'peerConfig'> = {
+const common: Pick<Workload, 'batch' | 'shorten' | 'shape' | 'peerConfig'> = {
   batch: randomClips,
+  shorten: shortenSequences,
   shape,
   peerConfig: (config) => {
     const { feature_encoder_spec, conv_pos_width, conv_pos_depth, conv_pos_groups, mask_length } =

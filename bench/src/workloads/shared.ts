@@ -1,5 +1,5 @@
 /** What the workloads of all modalities read from a config in the same way. */
-import type { RunConfig } from '@d2v/core';
+import type { Batch, RunConfig } from '@d2v/core';
 import type { UpdateShape } from '../flops.js';
 
 /** The keys that every modality's section has, as far as they are read here. */
@@ -89,4 +89,15 @@ export function sharedPeerConfig(
     weight_decay: optimizer.weight_decay,
     clip_norm: optimization.clip_norm,
   };
+}
+
+/** The first part of every sequence of a batch of `[size, length]`. */
+export function shortenSequences(batch: Batch, share: number): Batch {
+  const source = batch.tensors.source!;
+  const [size, length] = source.shape as [number, number];
+  const kept = Math.round(share * length);
+  const data = source.data.slice(0, size * kept);
+  for (let i = 0; i < size; i++)
+    data.set(source.data.subarray(i * length, i * length + kept) as never, i * kept);
+  return { ...batch, tensors: { ...batch.tensors, source: { data, shape: [size, kept] } } };
 }

@@ -1,7 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Batch, Philox, type RunConfig } from '@d2v/core';
-import { batchSize, type ModalitySection, sharedPeerConfig, sharedShape } from './shared.js';
+import {
+  batchSize,
+  type ModalitySection,
+  sharedPeerConfig,
+  sharedShape,
+  shortenSequences,
+} from './shared.js';
 import type { ModalityWorkloads, Workload } from './types.js';
 
 interface TextSection extends ModalitySection {
@@ -29,8 +35,9 @@ function randomBlocks(config: RunConfig, seed: number): Batch {
   };
 }
 
-const common: Pick<Workload, 'batch' | 'shape' | 'peerConfig'> = {
+const common: Pick<Workload, 'batch' | 'shorten' | 'shape' | 'peerConfig'> = {
   batch: randomBlocks,
+  shorten: shortenSequences,
   shape: (config, kept) =>
     sharedShape(config, section(config), { tokens: blockLength(config), kept, rank: 1 }),
   peerConfig: (config) => {

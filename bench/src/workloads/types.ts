@@ -11,6 +11,8 @@ export interface Workload {
   rounds: number;
   /** A batch of random input, already in memory. */
   batch(config: RunConfig, seed: number): Batch;
+  /** The first part of every sample of a batch; absent where all samples are of one shape. */
+  shorten?: (batch: Batch, share: number) => Batch;
   /** @param kept tokens that the student sees of a row, the mean over the measured updates */
   shape(config: RunConfig, kept: number): UpdateShape;
   /** Writes samples as a user would have them, for measuring the time that updates wait for data. */

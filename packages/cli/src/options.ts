@@ -38,8 +38,8 @@ export const dataOption = (meaning: string) =>
     `${meaning}; of several modalities each its own: image=photos/ (repeatable)`,
   ).argParser(collect);
 
-export const setOption = () =>
-  new Option('-s, --set <key=value>', 'one setting by its full key (repeatable)').argParser(collect);
+export const setOption = (meaning = 'one setting by its full key (repeatable)') =>
+  new Option('-s, --set <key=value>', meaning).argParser(collect);
 
 /** `--config` and `--set`. */
 export function addConfigOptions(command: Command): Command {

@@ -151,6 +151,7 @@ function addEmbed(program: Command): void {
     .addOption(
       new Option('--checkpoint <which>', 'of a run folder').choices(['last', 'best']).default('last'),
     )
+    .addOption(setOption('how inputs are read: a key of the section data (repeatable)'))
     .option('--batch-size <n>', 'most samples per forward pass', wholeNumber(1))
     .option('--workers <n>', 'loader threads; 0 = none', wholeNumber(0))
     .option('--device <name>', 'cpu, cuda:0 or auto')
@@ -165,7 +166,8 @@ below the last often transfer best: try a few with "d2v eval knn <model> --layer
 Examples:
   $ d2v embed runs/photos photos/ -o photos.npy
   $ d2v embed runs/photos a.jpg b.jpg -o two.jsonl --layer 8
-  $ d2v embed runs/digits digits --split valid -o digits.safetensors --pool none`,
+  $ d2v embed runs/digits digits --split valid -o digits.safetensors --pool none
+  $ d2v embed runs/text reviews.jsonl -o reviews.npy --set data.field=body`,
     )
     .action(async (model: string, inputs: string[], options) => {
       const { embed } = await import('./commands/embed.js');

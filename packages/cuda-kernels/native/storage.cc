@@ -34,13 +34,26 @@ std::string formatBytes(unsigned long long bytes) {
   return text;
 }
 
+namespace {
+
+constexpr size_t kSmallest = 64;
+constexpr size_t kSmall = size_t{128} << 10;
+constexpr size_t kHugePage = size_t{2} << 20;
+/// Requests of more than that are checked first: an overcommitting system would grant them and kill the process later.
+constexpr size_t kChecked = size_t{32} << 20;
+/// What is taken from the system at a time. Pages that no block has touched cost nothing.
+constexpr size_t kSegment = size_t{32} << 20;
+
+size_t multipleOf(size_t step, size_t bytes) { return (bytes + step - 1) / step * step; }
+
+}  // namespace
+
 size_t Allocator::roundUp(size_t bytes) {
-  constexpr size_t smallest = 64;
-  if (bytes <= smallest) return smallest;
-  size_t power = smallest;
+  if (bytes > kSmall) return multipleOf(Segments::kGranule, bytes);
+  if (bytes <= kSmallest) return kSmallest;
+  size_t power = kSmallest;
   while (power < bytes / 2 + bytes % 2) power *= 2;  // power < bytes <= 2 * power
-  const size_t step = std::max(smallest, power / 8);
-  return (bytes + step - 1) / step * step;
+  return multipleOf(std::max(kSmallest, power / 8), bytes);
 }
 
 void* Allocator::allocate(size_t bytes) {
@@ -48,27 +61,11 @@ void* Allocator::allocate(size_t bytes) {
     throw OutOfMemory("out of memory on " + deviceName() + ": " + formatBytes(bytes) + " requested");
   }
   const size_t size = roundUp(bytes);
-  void* data = nullptr;
-  auto found = free_.find(size);
-  if (found != free_.end() && !found->second.empty()) {
-    data = found->second.back();
-    found->second.pop_back();
-    stats_.cached -= size;
-  } else {
-    free_[size];  // so that release() need not allocate a node
-    // Large requests are checked first: an overcommitting system would grant them and kill the process later.
-    constexpr size_t checked = size_t{32} << 20;
-    if (size < checked || size <= capacity()) data = systemAllocate(size);
-    if (data == nullptr && stats_.cached > 0) {
-      empty();
-      free_[size];
-      if (size < checked || size <= capacity()) data = systemAllocate(size);
-    }
-    if (data == nullptr) {
-      throw OutOfMemory("out of memory on " + deviceName() + ": " + formatBytes(bytes) + " requested, " +
-                        formatBytes(stats_.current) + " in use by " + std::to_string(stats_.liveBuffers) +
-                        " buffers, " + formatBytes(capacity()) + " available");
-    }
+  void* data = size > kSmall ? allocateLarge(size) : allocateSmall(size);
+  if (data == nullptr) {
+    throw OutOfMemory("out of memory on " + deviceName() + ": " + formatBytes(bytes) + " requested, " +
+                      formatBytes(stats_.current) + " in use by " + std::to_string(stats_.liveBuffers) + " buffers, " +
+                      formatBytes(capacity()) + " available");
   }
   stats_.current += size;
   stats_.liveBuffers += 1;
@@ -76,25 +73,87 @@ void* Allocator::allocate(size_t bytes) {
   return data;
 }
 
+void* Allocator::allocateSmall(size_t size) {
+  std::vector<void*>& kept = small_[size];  // also made here so that release() need not allocate a node
+  if (!kept.empty()) {
+    void* data = kept.back();
+    kept.pop_back();
+    stats_.cached -= size;
+    return data;
+  }
+  void* data = obtain(size);
+  if (data == nullptr && stats_.cached > 0) {
+    empty();
+    data = obtain(size);
+  }
+  return data;
+}
+
+void* Allocator::allocateLarge(size_t size) {
+  void* data = large_.take(size);
+  if (data == nullptr) {
+    // Free segments are too small for this request: a larger one takes their place, and memory does not add up.
+    dropSegments(size);
+    size_t bytes = std::max(kSegment, multipleOf(kHugePage, size));
+    void* segment = obtain(bytes);
+    if (segment == nullptr) {
+      empty();
+      bytes = size;
+      segment = obtain(bytes);
+    }
+    if (segment == nullptr) return nullptr;
+    try {
+      large_.add(segment, bytes);
+    } catch (...) {
+      systemFree(segment, bytes);
+      throw;
+    }
+    stats_.cached += bytes;
+    data = large_.take(size);
+  }
+  stats_.cached -= size;
+  return data;
+}
+
+void* Allocator::obtain(size_t size) noexcept {
+  return size <= kChecked || size <= capacity() ? systemAllocate(size) : nullptr;
+}
+
 void Allocator::release(void* data, size_t bytes) noexcept {
   if (data == nullptr) return;
   const size_t size = roundUp(bytes);
   stats_.current -= size;
   stats_.liveBuffers -= 1;
+  if (size > kSmall) {
+    large_.give(data);
+    stats_.cached += size;
+    return;
+  }
   try {
-    free_[size].push_back(data);
+    small_[size].push_back(data);
     stats_.cached += size;
   } catch (...) {
     systemFree(data, size);
   }
 }
 
-void Allocator::empty() noexcept {
-  for (auto& entry : free_) {
-    for (void* data : entry.second) systemFree(data, entry.first);
+void Allocator::dropSegments(size_t bytes) noexcept {
+  for (size_t dropped = 0; dropped < bytes;) {
+    const auto [segment, size] = large_.dropFree();
+    if (segment == nullptr) return;
+    systemFree(segment, size);
+    stats_.cached -= size;
+    dropped += size;
   }
-  free_.clear();
-  stats_.cached = 0;
+}
+
+void Allocator::empty() noexcept {
+  dropSegments(SIZE_MAX);
+  for (auto& [size, kept] : small_) {
+    for (void* data : kept) systemFree(data, size);
+    stats_.cached -= size * kept.size();
+    kept.clear();
+  }
 }
 
 namespace {
@@ -108,12 +167,11 @@ class HostAllocator final : public Allocator {
 #if defined(_WIN32)
     return _aligned_malloc(bytes, 64);
 #else
-    constexpr size_t huge = size_t{2} << 20;
-    const size_t alignment = bytes >= 2 * huge ? huge : 64;
+    const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
     void* data = nullptr;
     if (posix_memalign(&data, alignment, bytes) != 0) return nullptr;
 #if defined(__linux__)
-    if (alignment == huge) madvise(data, bytes, MADV_HUGEPAGE);  // fewer TLB misses; only a hint
+    if (alignment == kHugePage) madvise(data, bytes, MADV_HUGEPAGE);  // fewer TLB misses; only a hint
 #endif
     return data;
 #endif

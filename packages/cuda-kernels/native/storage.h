@@ -1,4 +1,7 @@
-// Device memory: a caching allocator with size classes, and reference-counted buffers from it.
+// Device memory: a caching allocator, and scratch memory from it.
+//
+// Small requests fall in size classes, and each class keeps its freed blocks. Large ones are carved out of segments
+// (segments.h), where neighbours merge: a class for each of their sizes held more than twice of what was in use.
 //
 // One allocator per device and per JavaScript environment; used from that environment's thread only.
 #pragma once
@@ -10,13 +13,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "segments.h"
+
 namespace d2v {
 
 struct MemoryStats {
-  uint64_t current = 0;      // bytes handed out (rounded up to the size class)
+  uint64_t current = 0;      // bytes handed out (rounded up)
   uint64_t peak = 0;         // largest `current` since start or resetPeak
   uint64_t liveBuffers = 0;  // buffers handed out
-  uint64_t cached = 0;       // bytes kept for reuse
+  uint64_t cached = 0;       // bytes taken from the system and not handed out
 };
 
 class Allocator {
@@ -29,12 +34,13 @@ class Allocator {
   /// 64-byte aligned, uninitialised. Throws OutOfMemory (see errors.h) with sizes in the message.
   void* allocate(size_t bytes);
   void release(void* data, size_t bytes) noexcept;
-  /// Gives cached memory back to the system.
+  /// Gives cached memory back to the system, but for what lies between blocks in use.
   void empty() noexcept;
   const MemoryStats& stats() const { return stats_; }
   void resetPeak() { stats_.peak = stats_.current; }
 
-  /// The class a request falls in: 8 classes per power of two, at most 12.5 % lost.
+  /// What a request occupies. Small: its class, of which there are 8 per power of two (at most 12.5 % lost). Large:
+  /// granules of a segment.
   static size_t roundUp(size_t bytes);
 
  protected:
@@ -45,7 +51,15 @@ class Allocator {
   virtual std::string deviceName() const = 0;
 
  private:
-  std::unordered_map<size_t, std::vector<void*>> free_;
+  void* allocateSmall(size_t size);
+  void* allocateLarge(size_t size);
+  /// From the system, which large requests are checked against first. Null on failure.
+  void* obtain(size_t size) noexcept;
+  /// Gives free segments of `bytes` or more in all back to the system, or all there are.
+  void dropSegments(size_t bytes) noexcept;
+
+  std::unordered_map<size_t, std::vector<void*>> small_;
+  Segments large_;
   MemoryStats stats_;
 };
 

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import * as k from './index.js';
 import { RawTensor } from './index.js';
@@ -141,6 +142,52 @@ describe('the allocator', () => {
     b.dispose();
     k.emptyCache();
     expect(k.memoryStats().cached).toBe(0);
+  });
+
+  test('holds little more than the peak, though sizes hardly ever come again', () => {
+    k.emptyCache();
+    k.resetPeakMemory();
+    const start = k.memoryStats();
+    let held = 0;
+    for (let round = 0; round < 300; round++) {
+      const sizes = Array.from({ length: 6 }, (_, i) => 50_000 + ((round * 7919 + i * 104_729) % 2_000_000));
+      k.scope(() => {
+        for (const size of sizes) k.empty([size]);
+        const { current, cached } = k.memoryStats();
+        held = Math.max(held, current + cached);
+      });
+    }
+    const most = k.memoryStats().peak - start.current;
+    expect(most).toBeGreaterThan(20 << 20);
+    expect(held - start.current - start.cached).toBeLessThan(1.5 * most + (32 << 20));
+    k.emptyCache();
+    expect(k.memoryStats().current).toBe(start.current);
+  });
+
+  test('buffers of any size and order of life never share memory', () => {
+    const before = k.memoryStats();
+    const order = fc.array(fc.tuple(fc.noBias(fc.integer({ min: 1, max: 600_000 })), fc.nat(9)), {
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(order, (steps) => {
+        const alive: { t: RawTensor; value: number }[] = [];
+        const drop = (at: number) => {
+          const [{ t, value }] = alive.splice(at % alive.length, 1) as [(typeof alive)[number]];
+          expect(k.sum(t)).toBe(value * t.size);
+          t.dispose();
+        };
+        k.scope(() => {
+          steps.forEach(([size, choice], i) => {
+            if (alive.length > 0 && choice > 5) drop(choice + i);
+            alive.push({ t: k.full([size], (i % 7) + 1), value: (i % 7) + 1 });
+          });
+          while (alive.length > 0) drop(0);
+        });
+      }),
+      { numRuns: 40 },
+    );
+    expect(k.memoryStats()).toMatchObject({ current: before.current, liveBuffers: before.liveBuffers });
   });
 
   test('remembers the peak', () => {

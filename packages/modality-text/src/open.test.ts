@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -10,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import {
@@ -78,6 +80,27 @@ const documents = (count: number, seed = 1) =>
     const chosen = Array.from({ length: 3 + rng.int(5) }, () => words[rng.int(5)]!);
     return [...chosen, `${seed}-${i}`].join(' ');
   });
+
+/** Arguments of Node for a process that opens the training part with the built package, and prints a sum over it. */
+function openArguments(): string[] {
+  const script = join(folder, 'open.mjs');
+  const entry = new URL('../dist/index.js', import.meta.url).href;
+  writeFileSync(
+    script,
+    `import text from ${JSON.stringify(entry)};
+    const source = await text.openData(JSON.parse(process.argv[2]), { split: 'train', cacheDir: process.argv[3], log() {} });
+    let sum = 0;
+    for (let i = 0; i < source.length; i++) for (const id of (await source.get(i)).tensors.source.data) sum += id;
+    console.log(source.length, sum);`,
+  );
+  return [script, JSON.stringify(settings({})), join(folder, 'cache')];
+}
+
+/** Folders of prepared text that are not whole yet. */
+function unfinished(): string[] {
+  const text = join(folder, 'cache', 'text');
+  return existsSync(text) ? readdirSync(text).filter((name) => /^[0-9a-f]+\.tmp-/.test(name)) : [];
+}
 
 describe('text of the user', () => {
   it('comes out as it went in, every document on one side', async () => {
@@ -237,21 +260,39 @@ describe('prepared text', () => {
 
   it('is whole although several processes make it at once', { timeout: 60_000 }, async () => {
     write('a.txt', documents(3000).join('\n\n'));
-    const script = join(folder, 'open.mjs');
-    const entry = new URL('../dist/index.js', import.meta.url).href;
-    writeFileSync(
-      script,
-      `import text from ${JSON.stringify(entry)};
-      const source = await text.openData(JSON.parse(process.argv[2]), { split: 'train', cacheDir: process.argv[3], log() {} });
-      let sum = 0;
-      for (let i = 0; i < source.length; i++) for (const id of (await source.get(i)).tensors.source.data) sum += id;
-      console.log(source.length, sum);`,
-    );
-    const args = [script, JSON.stringify(settings({})), join(folder, 'cache')];
+    const args = openArguments();
     const run = () => promisify(execFile)(process.execPath, args).then(({ stdout }) => stdout);
     const results = await Promise.all([run(), run(), run()]);
     expect(new Set(results).size).toBe(1);
-    expect(readdirSync(join(folder, 'cache', 'text')).filter((name) => name.includes('.tmp'))).toEqual([]);
+    expect(unfinished()).toEqual([]);
+  });
+
+  it('is made anew after a process was killed while it made it', { timeout: 60_000 }, async () => {
+    write('a.txt', documents(40_000).join('\n'));
+    const child = execFile(process.execPath, openArguments());
+    const end = new Promise<NodeJS.Signals | null>((resolve) =>
+      child.once('exit', (_code, signal) => resolve(signal)),
+    );
+    while (unfinished().length === 0 && child.exitCode === null) await sleep(1);
+    child.kill('SIGKILL');
+    expect(await end).toBe('SIGKILL');
+    const [left, ...others] = unfinished();
+    expect(others).toEqual([]);
+    expect(readdirSync(join(folder, 'cache', 'text', left!))).not.toContain('meta.json');
+    expect(prepared()).toBe(0);
+
+    // It may be another process's that is still at work, until it is a day old.
+    const repaired = await all(await open('train'));
+    expect([prepared(), unfinished()]).toEqual([1, [left]]);
+    rmSync(join(folder, 'cache', 'text', left!.replace(/\.tmp-.*/, '')), { recursive: true });
+    const old = new Date(Date.now() - 2 * 24 * 60 * 60 * 1000);
+    utimesSync(join(folder, 'cache', 'text', left!), old, old);
+    expect(await all(await open('train'))).toEqual(repaired);
+    expect(unfinished()).toEqual([]);
+
+    // And what was repaired is what was never interrupted.
+    rmSync(join(folder, 'cache'), { recursive: true });
+    expect(await all(await open('train'))).toEqual(repaired);
   });
 
   it('is no half folder after an error', async () => {

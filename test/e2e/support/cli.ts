@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { openSafetensors } from '@d2v/core';
 
 const packageFile = createRequire(import.meta.url).resolve('@d2v/cli/package.json');
-const bin = join(dirname(packageFile), 'dist', 'bin.js');
+const ownBin = join(dirname(packageFile), 'dist', 'bin.js');
 
 export interface Finished {
   /** Exit code, or null if a signal ended it. */
@@ -26,10 +26,12 @@ export interface CliOptions {
   uid?: number;
   /** Instead of this process's environment. */
   env?: NodeJS.ProcessEnv;
+  /** The script to run, of another installation. */
+  bin?: string;
 }
 
 /** Starts the real `d2v` command. */
-export function startCli(args: readonly string[], options: CliOptions = {}): Started {
+export function startCli(args: readonly string[], { bin = ownBin, ...options }: CliOptions = {}): Started {
   const child = spawn(process.execPath, [bin, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {

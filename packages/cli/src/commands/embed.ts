@@ -4,10 +4,11 @@ import type { DataSource, LoadedModel } from '@d2v/core';
 import pc from 'picocolors';
 import { formatOf, openSink } from '../embedding-sink.js';
 import { CliError } from '../failure.js';
-import { type PluginOptions, usePlugins } from './shared.js';
+import { type PluginOptions, settingsFor, usePlugins } from './shared.js';
 
 interface EmbedCommandOptions extends PluginOptions {
   modality?: string;
+  set?: string[];
   out: string;
   network?: 'student' | 'teacher';
   layer?: number;
@@ -23,6 +24,10 @@ interface EmbedCommandOptions extends PluginOptions {
 /** `d2v embed`: writes features of files, folders or a dataset. */
 export async function embed(path: string, inputs: string[], options: EmbedCommandOptions): Promise<void> {
   formatOf(options.out);
+  const foreign = options.set?.find((text) => !/^\s*data\./.test(text));
+  if (foreign !== undefined) {
+    throw new CliError(`--set ${foreign}: embed takes settings of the inputs only: data.<key>=<value>`);
+  }
   const folder = dirname(options.out);
   if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
     throw new CliError(`--out ${options.out}: there is no folder ${folder}; make it first`);
@@ -32,7 +37,10 @@ export async function embed(path: string, inputs: string[], options: EmbedComman
   const whole = await loadModel(path, { device: options.device, which: options.checkpoint });
   let dataset: Dataset | undefined;
   try {
-    const loaded = options.modality === undefined ? whole : whole.for(options.modality);
+    const chosen = options.modality === undefined ? whole : whole.for(options.modality);
+    const loaded = options.set
+      ? chosen.configured((name) => ({ set: settingsFor(name, whole.modalities, options.set) }))
+      : chosen;
     dataset = await openDataset(loaded, inputs, options);
     if (dataset) await write(loaded.for(dataset.modality), dataset.source, options);
     else await write(loaded, inputs, options);
@@ -85,7 +93,8 @@ async function write(
     const files = await sink.finish();
     if (options.quiet) return;
     const left = bad > 0 ? `, ${bad} damaged left out` : '';
-    process.stdout.write(`${done} samples of shape [${shape.join(', ')}]${left}: ${files.join(', ')}\n`);
+    const noun = done === 1 ? 'sample' : 'samples';
+    process.stdout.write(`${done} ${noun} of shape [${shape.join(', ')}]${left}: ${files.join(', ')}\n`);
   } finally {
     await sink.abort();
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Data2Vec, EvaluationRow, FeatureExtractor, LoadedModel, Modality, RunConfig } from '@d2v/core';
 import pc from 'picocolors';
 import { CliError } from '../failure.js';
-import { assignments, type PluginOptions, usePlugins } from './shared.js';
+import { assignments, type PluginOptions, settingsFor, usePlugins } from './shared.js';
 
 interface EvalOptions extends PluginOptions {
   data?: string[];
@@ -40,7 +40,10 @@ export async function evaluate(method: string, path: string, options: EvalOption
     const data = await core.dataByModality(plugins, options.data ?? [], '--data');
     const scores: Record<string, EvaluationRow[]> = {};
     for (const { name } of plugins) {
-      const settings = await settingsOf(method, path, loaded.for(name), data.get(name), options);
+      const settings = await settingsOf(method, path, loaded.for(name), data.get(name), {
+        ...options,
+        set: settingsFor(name, whole.modalities, options.set),
+      });
       const rows = await score(loaded.for(name), settings, plugins.length > 1, device, options.compare);
       if (rows) scores[name] = rows;
     }

@@ -65,6 +65,20 @@ export function assignments(flags: Record<string, [key: string, value: unknown]>
   );
 }
 
+/**
+ * What `--set` says to one modality of a model. Of several, `data.image.batch_size=8` is for one alone, as in the config
+ * of their run; what names none is for each.
+ * @param all names of the modalities of the model
+ */
+export function settingsFor(modality: string, all: readonly string[], set: readonly string[] = []): string[] {
+  if (all.length === 1) return [...set];
+  return set.flatMap((text) => {
+    const [, section, owner, rest] = /^\s*(data|eval)\.([^.=]+)\.(.*)$/s.exec(text) ?? [];
+    if (owner === undefined || !all.includes(owner)) return [text];
+    return owner === modality ? [`${section}.${rest}`] : [];
+  });
+}
+
 /** Makes plugins named with --plugin known, before a model is loaded that may need one of them. */
 export async function usePlugins(options: PluginOptions): Promise<void> {
   const { loadPlugin, registerModality } = await import('@d2v/core');

@@ -167,7 +167,7 @@ async function report(
   runDir: string,
   options: TrainCommandOptions,
 ): Promise<void> {
-  const { loadModel, resolveDevice, runReport, viewOf } = await import('@d2v/core');
+  const { D2vError, loadModel, resolveDevice, runReport, viewOf } = await import('@d2v/core');
   const device = resolveDevice(config.common.device);
   const loaded = await loadModel(runDir, { modalities, device });
   const several = modalities.length > 1;
@@ -179,7 +179,15 @@ async function report(
       const { model, assets } = loaded.for(name);
       const suffix = several ? `-${name}` : '';
       const view = viewOf(config, name);
-      const result = await runReport({ runDir, config: view, modality, suffix, model, assets, device });
+      const what = { runDir, config: view, modality, suffix, model, assets, device };
+      // The run is complete and saved: that there is too little of its data to score features with does not undo it.
+      const result = await runReport(what).catch((error: unknown) => {
+        if (!(error instanceof D2vError) || view.eval.data !== null) throw error;
+        process.stderr.write(
+          `${pc.yellow('warning:')} no report${several ? ` of ${name}` : ''}: ${error.message}\n`,
+        );
+        return null;
+      });
       if (!result) continue;
       const task = several ? `${name}: ${result.task}` : result.task;
       if (result.table) process.stdout.write(`\n${task}:\n\n${result.table}\n\n`);

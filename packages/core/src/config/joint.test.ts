@@ -36,7 +36,7 @@ describe('a config of several modalities', () => {
 
   it('takes what is shared from the joint preset, encoders and data from the modalities', () => {
     const tiny = resolve();
-    expect(tiny.model).toMatchObject({ embed_dim: 192, depth: 6, cls_loss: 0.01 });
+    expect(tiny.model).toMatchObject({ embed_dim: 192, depth: 4, cls_loss: 0.001 });
     expect(encoder(tiny, 'fake').mask_prob).toBe(0.6);
     expect(encoder(tiny, 'other')).toMatchObject({ mask_prob: 0.4, mask_length: 7 });
     const base = resolve('', [], 'base');

@@ -52,7 +52,10 @@ describe('eval.data', () => {
 
   it('has no options of the dataset that is trained on', async () => {
     const { data, ...rest } = settings({ data: 'labelled' });
-    const config = { ...rest, data: { ...data, path: null, dataset: 'other', dataset_options: { side: 64 } } };
+    const config = {
+      ...rest,
+      data: { ...data, path: null, dataset: 'other', dataset_options: { side: 64 } },
+    };
     expect((await evaluationConfig(modality, config)).data.dataset_options).toEqual({});
     const same = { ...config, data: { ...config.data, dataset: 'labelled' } };
     expect((await evaluationConfig(modality, same)).data.dataset_options).toEqual({ side: 64 });

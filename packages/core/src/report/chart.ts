@@ -15,9 +15,9 @@ export interface Chart {
   fromZero?: boolean;
 }
 
-const WIDTH = 560;
-const HEIGHT = 260;
-const MARGIN = { top: 12, right: 16, bottom: 28, left: 52 };
+const WIDTH = 440;
+const HEIGHT = 240;
+const MARGIN = { top: 10, right: 12, bottom: 24, left: 48 };
 
 /** An inline SVG with axes and up to eight lines; the colours come from the page's CSS classes `s0` to `s7`. */
 export function chartSvg({ title, series, fromZero }: Chart): string {
@@ -38,11 +38,14 @@ export function chartSvg({ title, series, fromZero }: Chart): string {
       `<text class="tick" x="${MARGIN.left - 8}" y="${at}" dy="0.32em" text-anchor="end">${shortNumber(y)}</text>`
     );
   });
-  const marks = ticks(xLow, xHigh, 6).map(
+  const marks = ticks(xLow, xHigh, 5).map(
     (x) =>
       `<text class="tick" x="${px(x).toFixed(1)}" y="${HEIGHT - 8}" text-anchor="middle">${shortNumber(x)}</text>`,
   );
-  const lines = series.map((s, i) => `<path class="line s${i % 8}" d="${path(s.points, px, py)}"/>`);
+  // The first curve is drawn last: a total lies on top of its parts.
+  const lines = series
+    .map((s, i) => `<path class="line s${i % 8}" d="${path(s.points, px, py)}"/>`)
+    .reverse();
   return (
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(title)}">` +
     `${grid.join('')}${marks.join('')}${lines.join('')}</svg>`

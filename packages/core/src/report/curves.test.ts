@@ -66,5 +66,37 @@ describe('renderCurves', () => {
     const html = renderCurves([{ loss: 1 }, ...rows], '<script>');
     expect(html).not.toContain('<script>');
   });
+  it('gives each of several modalities pictures of its own, and what they share others', () => {
+    const joint = rows.map(({ update }) => ({
+      update,
+      loss: 5,
+      loss_waves: 2,
+      loss_short_waves: 7,
+      target_var_waves: 1,
+      grad_norm_short_waves: 3,
+      lr: 1e-3,
+    }));
+    const html = renderCurves(joint, 'both', ['waves', 'short_waves']);
+    const sections = html.split('<section>').slice(1);
+    expect(sections.map((part) => part.match(/<h2>(.+)<\/h2>/)?.[1])).toEqual([
+      'waves',
+      'short_waves',
+      'all modalities',
+    ]);
+    const [waves, short, shared] = sections as [string, string, string];
+    expect(waves).toContain('loss <b>2</b>');
+    expect(waves).toContain('target_var <b>1</b>');
+    expect(short).toContain('loss <b>7</b>');
+    expect(short).toContain('grad_norm <b>3</b>');
+    expect(shared.match(/<figure>/g)).toHaveLength(1);
+    expect(html).not.toContain('<b>5</b>');
+  });
+  it('draws a loss of one part once', () => {
+    const html = renderCurves([{ update: 1, loss: 3, loss_IMAGE_regression: 3, loss_cls: 1 }], 'one');
+    expect(html).toContain('loss_cls <b>1</b>');
+    expect(html).not.toContain('regression');
+  });
+  it('has no headings for a run of one modality', () =>
+    expect(renderCurves(rows, 'one', ['waves'])).not.toContain('<h2>'));
   it('is a whole page for an empty run', () => expect(renderCurves([], 'empty')).toContain('0 updates'));
 });

@@ -1,55 +1,31 @@
-import { type Chart, chartSvg, escapeHtml } from './chart.js';
+import { type Chart, chartSvg, escapeHtml, type Series } from './chart.js';
+import { PANELS } from './panels.js';
 
 /** One line of `metrics.jsonl`: numbers by name, `update` among them. */
 export type MetricsRow = Readonly<Record<string, unknown>>;
-
-/** Which curves share a picture, in reading order. A row whose keys match none of these is left out. */
-const PANELS: readonly (Omit<Chart, 'series'> & { keys: RegExp })[] = [
-  {
-    title: 'Loss',
-    keys: /^loss$|^loss_|_regression|^cls$|^recon$/,
-    note: 'Per masked token. It may rise again after the first drop: the teacher gets better, so its targets get harder.',
-  },
-  {
-    title: 'Standard deviation of targets, predictions and local features',
-    keys: /^target_var|^pred_var|^local_var/,
-    note: 'Averaged over dimensions. Collapse shows here: curves that fall towards zero and stay there.',
-    fromZero: true,
-  },
-  {
-    title: 'Frozen features on held-out data',
-    keys: /^(eval\/)?(knn|linear|probe)/,
-    note: 'Accuracy of a nearest-neighbour vote or a linear classifier on features that had no labels in training.',
-  },
-  {
-    title: 'Gradient norm before clipping',
-    keys: /^grad_norm$/,
-    note: 'Spikes are clipped; a steady rise says that the learning rate is too high.',
-    fromZero: true,
-  },
-  {
-    title: 'Learning rate',
-    keys: /^lr$/,
-    note: 'Warm-up, then the schedule.',
-    fromZero: true,
-  },
-  { title: 'EMA decay of the teacher', keys: /^ema_decay$/, note: 'Grows linearly to its final value.' },
-];
 
 /**
  * A self-contained HTML page (no script, no network) with the loss and variance curves of a run.
  *
  * @param rows the rows of `metrics.jsonl`, in order of `update`; damaged or foreign rows are ignored
  * @param title the run's name
+ * @param modalities of the run. With several, each has pictures of its own, since their losses cannot be compared
  */
-export function renderCurves(rows: readonly MetricsRow[], title: string): string {
+export function renderCurves(
+  rows: readonly MetricsRow[],
+  title: string,
+  modalities: readonly string[] = [],
+): string {
+  const several = modalities.length > 1;
   const series = collect(rows);
-  const charts = PANELS.map(({ keys, ...panel }): Chart => {
-    const mine = [...series].filter(([name]) => keys.test(name));
-    return { ...panel, series: mine.map(([name, points]) => ({ name, points })) };
-  });
-  const figures = charts.filter((chart) => chart.series.length > 0).map(figure);
-  const updates = rows.length > 0 ? Number(rows.at(-1)?.update) : 0;
+  const sections = several ? byModality(series, modalities) : new Map([['', series]]);
+  const body = [...sections].map(([name, own]) => section(name, charts(own))).filter((html) => html !== '');
+  const updates = Number(rows.at(-1)?.update);
+  const facts = [
+    `${Number.isFinite(updates) ? updates : 0} updates`,
+    ...(several ? [modalities.join(', ')] : []),
+    'in bold: last values',
+  ];
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -57,12 +33,53 @@ export function renderCurves(rows: readonly MetricsRow[], title: string): string
 <title>${escapeHtml(title)}</title>
 <style>${STYLE}</style>
 <h1>${escapeHtml(title)}</h1>
-<p>${Number.isFinite(updates) ? updates : 0} updates</p>
-<main>
-${figures.join('\n')}
-</main>
+<p class="facts">${escapeHtml(facts.join(' · '))}</p>
+${body.join('\n')}
 </html>
 `;
+}
+
+/** Where the curves of no single modality stand. */
+const SHARED = 'all modalities';
+
+/**
+ * Divides metrics by the modality that their names end with, and takes the ending off. The loss of the run as a whole is
+ * a mean over whatever modalities came up, so it is left out.
+ */
+function byModality(series: Curves, modalities: readonly string[]): Map<string, Curves> {
+  const sections = new Map([...modalities, SHARED].map((name): [string, Curves] => [name, new Map()]));
+  // Of two names that both fit, as `waves` and `short_waves`, the longer one is meant.
+  const longestFirst = [...modalities].sort((a, b) => b.length - a.length);
+  for (const [metric, points] of series) {
+    const owner = longestFirst.find((name) => metric.endsWith(`_${name}`));
+    if (owner !== undefined) sections.get(owner)!.set(metric.slice(0, -owner.length - 1), points);
+    else if (metric !== 'loss') sections.get(SHARED)!.set(metric, points);
+  }
+  return sections;
+}
+
+function charts(series: Curves): Chart[] {
+  return PANELS.map(({ keys, ...panel }): Chart => {
+    const mine = [...series].filter(([name]) => keys.test(name));
+    return { ...panel, series: distinct(mine.map(([name, points]): Series => ({ name, points }))) };
+  }).filter((chart) => chart.series.length > 0);
+}
+
+/** Without curves that lie under another one: a loss of one part is that part. */
+function distinct(series: readonly Series[]): Series[] {
+  const seen = new Set<string>();
+  return series.filter(({ points }) => {
+    const key = JSON.stringify(points);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}
+
+function section(name: string, pictures: readonly Chart[]): string {
+  if (pictures.length === 0) return '';
+  const heading = name === '' ? '' : `<h2>${escapeHtml(name)}</h2>\n`;
+  return `<section>\n${heading}<div class="charts">\n${pictures.map(figure).join('\n')}\n</div>\n</section>`;
 }
 
 function figure(chart: Chart): string {
@@ -79,8 +96,11 @@ ${chartSvg(chart)}
 </figure>`;
 }
 
-function collect(rows: readonly MetricsRow[]): Map<string, [number, number][]> {
-  const series = new Map<string, [number, number][]>();
+/** Points by metric. */
+type Curves = Map<string, [update: number, value: number][]>;
+
+function collect(rows: readonly MetricsRow[]): Curves {
+  const series: Curves = new Map();
   for (const row of rows) {
     const update = row.update;
     if (typeof update !== 'number') continue;
@@ -98,9 +118,12 @@ function collect(rows: readonly MetricsRow[]): Map<string, [number, number][]> {
 const STYLE = `
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; --ink: #1b1f24; --soft: #6a737d; --rule: #d8dee4; --page: #fff; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #8b949e; --rule: #30363d; --page: #0d1117; } }
-body { margin: 2rem auto; max-width: 75rem; padding: 0 1rem; background: var(--page); color: var(--ink); }
-h1 { font-size: 1.4rem; margin: 0; } h1 + p { color: var(--soft); margin: 0 0 1.5rem; }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.5rem 2rem; }
+body { margin: 2rem auto; max-width: 82rem; padding: 0 1.5rem; background: var(--page); color: var(--ink); }
+h1 { font-size: 1.4rem; margin: 0; } .facts { color: var(--soft); margin: 0; }
+section { margin-top: 1.5rem; }
+h2 { font-size: 1.1rem; margin: 2rem 0 .8rem; padding-top: .8rem; border-top: 1px solid var(--rule); }
+h2::first-letter { text-transform: uppercase; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); gap: 1.5rem 2rem; }
 figure { margin: 0; } figcaption { font-weight: 600; }
 figure p { color: var(--soft); font-size: .85rem; margin: .2rem 0 0; }
 svg { width: 100%; height: auto; display: block; }

@@ -100,7 +100,7 @@ describe('a joint run', { timeout: 120_000 }, () => {
     }
     expect(all).not.toHaveProperty('target_var');
     expect(all).toHaveProperty('loss');
-    expect(readFileSync(join(parent, 'a', 'curves.html'), 'utf8')).toContain('loss_regression_steps');
+    expect(readFileSync(join(parent, 'a', 'curves.html'), 'utf8')).toContain('<h2>steps</h2>');
     const file = openSafetensors(fileOf('a', 12));
     expect(file.metadata.get('modality')).toBe('waves,steps');
     for (const name of [

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Layer, objectLayer, type Plain } from '../config/layer.js';
-import { parseResolved } from '../config/resolve.js';
+import { type Changes, overrideConfig, parseResolved } from '../config/resolve.js';
 import type { RunConfig } from '../config/schema.js';
 import { didYouMean } from '../config/suggest.js';
 import { Data2Vec, keyOf } from '../data2vec/model.js';
@@ -167,6 +167,20 @@ export class LoadedModel {
         ? `${has}; its ${modality} part is not loaded: npm install ${usualPackage(modality)} (or name it in the option modalities)`
         : `${has}, not ${modality}${didYouMean(modality, this.modalities, 0)}`,
     );
+  }
+
+  /**
+   * The same network, for inputs that are read with other settings of `data`: another JSONL field, another batch size.
+   * `dispose` of either frees it.
+   * @param changes to the config as the modality sees it
+   * @throws D2vError naming key and origin
+   */
+  configured(changes: (modality: string) => Changes): LoadedModel {
+    const parts = this.parts.map((part) => ({
+      ...part,
+      config: overrideConfig(part.modality, part.config, changes(part.modality.name)),
+    }));
+    return new LoadedModel(this.model, this.update, parts, this.absent);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { type AnyConfig, modalitiesOf } from '../config/joint.js';
 import { renderCurves } from '../report/curves.js';
 import { writeFileAtomic } from './atomic-file.js';
 import type { TrainerListener } from './events.js';
@@ -13,13 +14,16 @@ export class RunLog {
     private readonly metrics: MetricsLog,
     private readonly events: EventFileWriter | null,
     private readonly listener: TrainerListener,
+    private readonly modalities: readonly string[],
   ) {}
 
-  static async open(folder: RunFolder, tensorboard: boolean, listener: TrainerListener): Promise<RunLog> {
+  static async open(folder: RunFolder, config: AnyConfig, listener: TrainerListener): Promise<RunLog> {
     const from = folder.resumeFrom ?? 0;
     const metrics = await MetricsLog.open(folder.file(METRICS_FILE), from);
-    const events = tensorboard ? new EventFileWriter(folder.file(TENSORBOARD_FOLDER), from + 1) : null;
-    return new RunLog(folder, metrics, events, listener);
+    const events = config.common.tensorboard
+      ? new EventFileWriter(folder.file(TENSORBOARD_FOLDER), from + 1)
+      : null;
+    return new RunLog(folder, metrics, events, listener, modalitiesOf(config));
   }
 
   record(type: 'log' | 'eval', update: number, metrics: Record<string, number>): void {
@@ -36,7 +40,8 @@ export class RunLog {
   /** Draws the page of curves from what is logged so far. */
   async drawCurves(): Promise<void> {
     const rows = readMetrics(this.metrics.path);
-    await writeFileAtomic(this.folder.file(CURVES_FILE), renderCurves(rows, basename(this.folder.path)));
+    const page = renderCurves(rows, basename(this.folder.path), this.modalities);
+    await writeFileAtomic(this.folder.file(CURVES_FILE), page);
   }
 
   close(): void {

@@ -196,8 +196,9 @@ export class Run {
 
   /** The parts that go on from a checkpoint's state. */
   private async restoredParts(state: TrainerState | null) {
-    const { stop, optimization, common } = this.options.config;
-    const log = await RunLog.open(this.folder, common.tensorboard, this.emit);
+    const { config } = this.options;
+    const { stop, optimization } = config;
+    const log = await RunLog.open(this.folder, config, this.emit);
     this.cleanups.push(() => log.close());
     const names = this.modalities.map(({ name }) => name);
     return {

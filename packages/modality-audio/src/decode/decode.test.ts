@@ -4,9 +4,18 @@ import { join } from 'node:path';
 import { BadSampleError, Philox } from '@d2v/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeFlac } from './__fixtures__/encode-flac.js';
-import { fixture, fixtureBytes, flatFlac, LENGTH, RATE, snr, tone } from './__fixtures__/tone.js';
+import {
+  fixture,
+  fixtureBytes,
+  flatFlac,
+  LENGTH,
+  RATE,
+  repeatedOgg,
+  snr,
+  tone,
+} from './__fixtures__/tone.js';
 import { openAudio, openAudioBytes } from './audio-file.js';
-import { memoryBytes } from './bytes.js';
+import { type ByteReader, memoryBytes } from './bytes.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -188,5 +197,56 @@ describe('MP3', () => {
     const part = await audio.read(250 * one.length + 6000, 20_000);
     expect(snr(part, one.subarray(6000, 26_000))).toBeGreaterThan(80);
     await audio.close();
+  });
+});
+
+describe('Ogg', () => {
+  /** Opens an hour of sound, and counts the bytes that a reading takes. */
+  async function counted(bytes: Uint8Array) {
+    let taken = 0;
+    const plain = memoryBytes(bytes);
+    const reader: ByteReader = {
+      ...plain,
+      async read(position, length) {
+        const part = await plain.read(position, length);
+        taken += part.length;
+        return part;
+      },
+    };
+    const audio = await openAudioBytes(reader, 'x');
+    expect(audio.length).toBeGreaterThan(3600 * audio.sampleRate);
+    const read = async (start: number, count: number) => {
+      taken = 0;
+      return { part: await audio.read(start, count), taken };
+    };
+    return { audio, read };
+  }
+  /** Of a reading; the files are far longer. */
+  const MOST = 2 << 20;
+
+  it('Opus is read from near the place, not from the start', async () => {
+    const plain = fixtureBytes('tone.opus');
+    const bytes = repeatedOgg(plain, [2, 4], 96_000, 2000);
+    expect(bytes.length).toBeGreaterThan(15 * MOST);
+    const { read } = await counted(bytes);
+    const one = await whole(plain);
+    for (const k of [0, 1, 1000, 1999]) {
+      const { part, taken } = await read(96_000 * k + 30_000, 40_000);
+      expect(snr(part, one.subarray(30_000, 70_000))).toBeGreaterThan(40);
+      expect(taken).toBeLessThan(MOST);
+    }
+  });
+
+  it('Vorbis is read from near the place, not from the start', async () => {
+    const bytes = repeatedOgg(fixtureBytes('tone.ogg'), [2, 3], LENGTH, 6000);
+    expect(bytes.length).toBeGreaterThan(10 * MOST);
+    const { read } = await counted(bytes);
+    const { part: one } = await read(LENGTH * 1000 + 9000, 20_000);
+    expect(Math.max(...one)).toBeGreaterThan(0.2);
+    for (const k of [10, 3000, 5990]) {
+      const { part, taken } = await read(LENGTH * k + 9000, 20_000);
+      expect(part).toEqual(one);
+      expect(taken).toBeLessThan(MOST);
+    }
   });
 });

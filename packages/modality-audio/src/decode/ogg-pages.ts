@@ -110,6 +110,7 @@ export class OggStream {
    * @returns its offset
    */
   async seek(granule: number, sound: number): Promise<number> {
+    if (granule <= 0) return sound;
     let low = sound;
     let high = this.bytes.size;
     while (high - low > 2 * CHUNK) {
@@ -162,7 +163,7 @@ const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
 });
 
 /** Of a page, with its own field taken as zero. */
-function checksum(page: Uint8Array): number {
+export function checksum(page: Uint8Array): number {
   let crc = 0;
   for (let i = 0; i < page.length; i++) {
     const byte = i >= 22 && i < 26 ? 0 : page[i]!;

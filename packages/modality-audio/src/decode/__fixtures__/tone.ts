@@ -1,6 +1,7 @@
 /** What the encoded files hold, and ways to write files of any length. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { checksum } from '../ogg-pages.js';
 
 export const RATE = 22_050;
 export const LENGTH = 44_100;
@@ -87,6 +88,41 @@ export function codedNumber(value: number): number[] {
   if (value < 0x80) return [value];
   if (value < 0x800) return [0xc0 | (value >> 6), 0x80 | (value & 63)];
   return [0xe0 | (value >> 12), 0x80 | ((value >> 6) & 63), 0x80 | (value & 63)];
+}
+
+/**
+ * An Ogg file whose sound is that of another one again and again.
+ * @param pages numbers of the pages that are repeated; those before them come first, once
+ * @param step samples of one repetition
+ */
+export function repeatedOgg(
+  bytes: Uint8Array,
+  [first, end]: [number, number],
+  step: number,
+  times: number,
+): Buffer {
+  const pages = pagesOf(bytes);
+  const copies = Array.from({ length: times }, (_, k) =>
+    pages.slice(first, end).map((page) => {
+      const copy = Buffer.from(page);
+      copy.writeUInt8(copy[5]! & ~4, 5); // not the end of the stream
+      copy.writeBigInt64LE(copy.readBigInt64LE(6) + BigInt(k * step), 6);
+      copy.writeUInt32LE(checksum(copy), 22);
+      return copy;
+    }),
+  );
+  return Buffer.concat([...pages.slice(0, first), ...copies.flat()]);
+}
+
+function pagesOf(bytes: Uint8Array): Uint8Array[] {
+  const pages: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const body = at + 27 + bytes[at + 26]!;
+    const end = bytes.subarray(at + 27, body).reduce((sum, n) => sum + n, body);
+    pages.push(bytes.subarray(at, end));
+    at = end;
+  }
+  return pages;
 }
 
 /** The checksums of FLAC, bit by bit. */
