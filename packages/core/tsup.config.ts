@@ -16,6 +16,8 @@ export default defineConfig({
       'modality/discovery': 'src/modality/discovery.ts',
     },
   },
+  // Optional ones are not left out by themselves; this one finds its binary beside its own files.
+  external: ['lzma-native'],
   sourcemap: true,
   clean: true,
 });

@@ -28,3 +28,14 @@ export function count(value: number): string {
   }
   return String(value);
 }
+
+/** 86 123 456 bytes as "82.1 MB", powers of 1024. */
+export function bytes(value: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  let [size, unit] = [value, 0];
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024;
+    unit++;
+  }
+  return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
+}

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
+import { addData, mirrorOption, yesOption } from './data-commands.js';
 import { EXIT, reportFailure } from './failure.js';
 import {
   addConfigOptions,
@@ -48,6 +49,7 @@ First steps:
   $ d2v doctor                                  is everything here, and how fast is it?
   $ d2v modalities                              what is installed: images, audio, text, ...
   $ d2v train <modality> --preset tiny          learn from the modality's built-in data
+  $ d2v data list                               larger datasets: download, prepare, verify
   $ d2v eval knn runs/<run>                     how good are the features?
   $ d2v embed runs/<run> my-files/ -o out.npy   features of your own files
 
@@ -56,6 +58,7 @@ Add "--help" to a command for its options and examples.`,
   addTrain(program);
   addEmbed(program);
   addEval(program);
+  addData(program);
   addModalities(program);
   addConfig(program);
   addDoctor(program);
@@ -77,7 +80,7 @@ function addTrain(program: Command): void {
     .argument('[modality]', 'installed modality; may stand in the config or the run instead')
     .addOption(modalitiesOption())
     .addOption(presetOption())
-    .addOption(dataOption('a folder or file of samples, or a built-in dataset by name'));
+    .addOption(dataOption('a folder or file of samples, or a dataset by name (see "d2v data list")'));
   addConfigOptions(command)
     .option('-r, --run <folder>', 'run folder (default: runs/<modality>-<preset>)')
     .option('--resume', 'go on from the last checkpoint of the run folder, bit for bit')
@@ -103,6 +106,8 @@ function addTrain(program: Command): void {
       collect,
     )
     .option('--offline', 'never use the network; data must be in the cache')
+    .addOption(mirrorOption())
+    .addOption(yesOption())
     .option('--no-report', 'no table and picture at the end')
     .option('-q, --quiet', 'no progress, only warnings and the result')
     .addHelpText(

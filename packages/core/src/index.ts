@@ -2,6 +2,7 @@
 export * from './config/index.js';
 export * from './data/index.js';
 export * from './data2vec/index.js';
+export * from './datasets/index.js';
 export * from './errors.js';
 export * from './evaluation/index.js';
 export * from './interchange/index.js';

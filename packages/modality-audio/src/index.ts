@@ -1,4 +1,4 @@
-/** The audio modality: transformers on the raw waveform, on files of many kinds and on two datasets. */
+/** The audio modality: transformers on the raw waveform, on files of many kinds, tar shards and datasets. */
 import { defineModality, hasEnding } from '@d2v/core';
 import { logMelStatistics } from './baseline.js';
 import { collateClips } from './collate.js';
@@ -8,6 +8,9 @@ import { AUDIO, datasets, openAudioData, openNamed } from './datasets/index.js';
 import { AudioEncoder } from './encoder.js';
 import { jointPresets, presets } from './presets.js';
 import { suggestSettings } from './suggest.js';
+
+export { librispeechWith, type PublishedSplit } from './datasets/librispeech.js';
+export { speechCommandsWith } from './datasets/speech-commands.js';
 
 export default defineModality({
   name: 'audio',

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type DataConfig, type DataSource, dataCacheDir, Philox } from '@d2v/core';
 import sharp from 'sharp';
 import { type ImageDataConfig, imageDataSchema } from '../src/data-config.js';
-import { datasets, openImageData } from '../src/datasets/index.js';
+import { builtIn, openImageData } from '../src/datasets/index.js';
 
 const options = { split: 'train', cacheDir: dataCacheDir(), log: () => {} } as const;
 const PARALLEL = 4;
@@ -42,8 +42,8 @@ const settings = (image: object, more: Partial<DataConfig>) =>
     ...more,
   }) as ImageDataConfig & DataConfig;
 
-for (const name of Object.keys(datasets)) {
-  const data = settings({ input_size: 32, ...datasets[name]!.suggested }, { dataset: name });
+for (const [name, { suggested }] of Object.entries(builtIn)) {
+  const data = settings({ input_size: 32, ...suggested }, { dataset: name });
   await measure(`${name} to 32 px`, await openImageData(data, options), 4000);
 }
 

@@ -182,7 +182,8 @@ function hasEnd(image: Pick<EncodedImage, 'format' | 'bytes'>): boolean {
   return true;
 }
 
-function badImage(file: string, error: unknown): BadSampleError {
+/** Whatever a decoder says of a file, as an error of that sample. */
+export function badImage(file: string, error: unknown): BadSampleError {
   if (error instanceof BadSampleError) return error;
   return new BadSampleError(file, decodeReason(error), { cause: error });
 }

@@ -1,4 +1,4 @@
-/** The image modality: vision transformers on folders of pictures and on two small built-in datasets. */
+/** The image modality: vision transformers on folders of pictures, on tar shards and on datasets by name. */
 import { defineModality, hasEnding } from '@d2v/core';
 import { rawPixels } from './baseline.js';
 import { collateImages } from './collate.js';
@@ -10,6 +10,14 @@ import { ImageEncoder } from './encoder.js';
 import { presets } from './presets.js';
 import { previewImages } from './preview/preview.js';
 import { suggestSettings } from './suggest.js';
+
+export { cifarWith } from './datasets/cifar.js';
+export {
+  type ImagenetArchive,
+  type ImagenetArchives,
+  type ImagenetOptions,
+  imagenetWith,
+} from './datasets/imagenet/index.js';
 
 export default defineModality({
   name: 'image',

@@ -35,6 +35,12 @@ export const textDataSchema = z.strictObject({
     .default('line')
     .describe('what ends with </s> in a text file: each line, or the whole file (JSONL: each record)'),
   field: z.string().min(1).default('text').describe('JSONL: the key of the text'),
+  pair_field: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('JSONL: the key of a second text, which follows behind </s></s>; null = texts are single'),
   label_field: z.string().min(1).nullable().default(null).describe('JSONL: the key of the class, if any'),
   label: z
     .enum(['top', 'parent', 'path', 'none'])

@@ -13,6 +13,11 @@ import { jointPresets, presets } from './presets.js';
 import { suggestSettings } from './suggest.js';
 import { trainTokenizer } from './tokenizer-command.js';
 
+/** For tests, which serve files of their own: the same datasets with other files than the published ones. */
+export { glueDataset } from './datasets/glue/index.js';
+export { GLUE_TASKS, type GlueTask } from './datasets/glue/tasks.js';
+export { openWebTextWith } from './datasets/openwebtext/index.js';
+
 export default defineModality({
   name: 'text',
   // The number of the contract this was written for, not the constant of whichever core is installed.

@@ -35,6 +35,10 @@ export async function openTextInputs(
   const onPiece = (piece: Piece) => {
     open ??= { start: tokens.length, piece };
     tokenizer.encode(piece.text, tokens);
+    if (piece.endsFirst) {
+      tokens.push(EOS);
+      tokens.push(EOS);
+    }
     if (!piece.endsItem) return;
     tokens.push(EOS);
     const { start } = open;

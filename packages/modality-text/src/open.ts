@@ -4,7 +4,9 @@ import { D2vError, type DataConfig, type DataSource, type OpenDataOptions } from
 import { findText } from './corpus/files.js';
 import type { BreakMode, TextDataConfig } from './data-config.js';
 import { fetchText } from './datasets/built-in.js';
-import { DEFAULT_DATASET, datasetOf } from './datasets/index.js';
+import { glueCorpus } from './datasets/glue/open.js';
+import { DEFAULT_DATASET, datasetOf, type NamedDataset } from './datasets/index.js';
+import { openOpenWebText } from './datasets/openwebtext/open.js';
 import { learnedTokenizer } from './learned.js';
 import { type Corpus, prepare } from './shards/prepare.js';
 import { Shard } from './shards/shard.js';
@@ -14,9 +16,11 @@ import type { Tokenizer } from './tokenizer/tokenizer.js';
 
 type Settings = TextDataConfig & DataConfig;
 
-/** Opens a part of `data.path`, or else of the built-in dataset. @throws D2vError if it has no text */
+/** Opens a part of `data.path`, or else of a dataset. @throws D2vError if it has no text */
 export async function openTextData(data: Settings, options: OpenDataOptions): Promise<DataSource> {
-  const { corpus, license, settings } = await corpusOf(data, options);
+  const named = data.path ? null : datasetOf(data.dataset ?? DEFAULT_DATASET);
+  if (named?.kind === 'openwebtext') return openOpenWebText(data, options);
+  const { corpus, license, settings } = await corpusOf(data, named, options);
   const tokenizer = await tokenizerOf(corpus, settings, options);
   const prepared = await prepare(corpus, tokenizer, options);
   const { split } = options;
@@ -24,7 +28,7 @@ export async function openTextData(data: Settings, options: OpenDataOptions): Pr
   const parts = split === 'all' ? (['train', 'valid'] as const) : [split];
   const shards = parts.map((part) => new Shard(prepared, part, mode, settings.tokens_per_sample - 1));
   const limit = split === 'train' ? data.limit : 0;
-  const source = textSource({ name: corpus.name, license, shards, tokenizer, mode, limit });
+  const source = textSource({ name: corpus.name, license, shards, assets: tokenizer.files, mode, limit });
   if (source.length > 0) return source;
   await source.close?.();
   const remedy = 'set data.valid_path, another data.valid_share, or use more text';
@@ -43,15 +47,22 @@ interface Opened {
   settings: Settings;
 }
 
-async function corpusOf(data: Settings, options: OpenDataOptions): Promise<Opened> {
+type TextCorpus = Exclude<NamedDataset, { kind: 'openwebtext' }>;
+
+async function corpusOf(data: Settings, named: TextCorpus | null, options: OpenDataOptions): Promise<Opened> {
   const common = { maxBadShare: data.max_bad_share, options: data };
-  if (data.path) {
-    const files = await findText(data.path);
+  if (named === null) {
+    const path = data.path!;
+    const files = await findText(path);
     const validFiles = data.valid_path ? await findText(data.valid_path) : null;
-    const name = basename(data.path) || data.path;
+    const name = basename(path) || path;
     return { corpus: { name, files, validFiles, validShare: data.valid_share, ...common }, settings: data };
   }
-  const dataset = datasetOf(data.dataset ?? DEFAULT_DATASET);
+  if (named.kind === 'glue') {
+    const corpus = await glueCorpus(named.dataset, data, options);
+    return { corpus, license: named.dataset.license, settings: { ...data, ...corpus.options } };
+  }
+  const { dataset } = named;
   const settings = { ...data, ...dataset.fixed };
   const files = await findText(await fetchText(dataset, options));
   const { name, validShare, license } = dataset;

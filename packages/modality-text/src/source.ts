@@ -1,16 +1,16 @@
 /** Prepared text as samples of tokens. */
-import { D2vError, type DataSource, type Sample } from '@d2v/core';
+import { type Assets, D2vError, type DataSource, type Sample } from '@d2v/core';
 import type { BreakMode } from './data-config.js';
 import type { Shard } from './shards/shard.js';
 import { BOS } from './special-tokens.js';
-import type { Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface TextSourceOptions {
   name: string;
   license?: string;
   /** Parts one after the other. */
   shards: readonly Shard[];
-  tokenizer: Tokenizer;
+  /** The tokenizer's files. */
+  assets: Assets;
   mode: BreakMode;
   /** Use only so many samples; 0 = all. */
   limit: number;
@@ -18,12 +18,12 @@ export interface TextSourceOptions {
 
 /** Samples of prepared text: `source` i32 [T], `<s>` first. */
 export function textSource(options: TextSourceOptions): DataSource {
-  const { name, license, shards, tokenizer, mode, limit } = options;
+  const { name, license, shards, assets, mode, limit } = options;
   const total = shards.reduce((sum, shard) => sum + shard.length, 0);
   const length = limit > 0 ? Math.min(limit, total) : total;
   // A block of several documents has no class.
   const labelled = mode === 'eos' || mode === 'complete_doc';
-  const { classes, files } = shards[0]!.prepared.meta;
+  const { classes } = shards[0]!.prepared.meta;
   const sorted = [...classes].sort();
   const number = new Map(classes.map((className, raw) => [raw, sorted.indexOf(className)]));
   const place = (index: number) => {
@@ -47,13 +47,13 @@ export function textSource(options: TextSourceOptions): DataSource {
       const { shard, block } = place(index);
       const data = shard.tokensOf(block, BOS);
       const tensors = { source: { data, shape: [data.length] } };
-      const { label: raw } = shard.item(block.item);
-      return { tensors, ...(labelled && raw >= 0 && { label: number.get(raw)! }), id: index };
+      const raw = labelled && sorted.length > 0 ? shard.item(block.item).label : -1;
+      return { tensors, ...(raw >= 0 && { label: number.get(raw)! }), id: index };
     },
     describe(index) {
       const { shard, block } = place(index);
       const { file, line } = shard.item(block.item);
-      return `${files[file]}:${line}`;
+      return `${shard.prepared.meta.files[file]}:${line}`;
     },
     sizes() {
       const sizes = new Float64Array(length);
@@ -63,7 +63,7 @@ export function textSource(options: TextSourceOptions): DataSource {
       }
       return sizes;
     },
-    assets: () => tokenizer.files,
+    assets: () => assets,
     async close() {
       for (const shard of shards) shard.close();
     },

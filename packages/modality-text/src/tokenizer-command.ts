@@ -23,7 +23,7 @@ export const trainTokenizer: ModalityCommand = {
     const bytes = await learnTokenizer(
       [inputs ?? []].flat().join(', '),
       files,
-      { item: 'line', field: String(field), label_field: null, label: 'none' },
+      { item: 'line', field: String(field), pair_field: null, label_field: null, label: 'none' },
       { vocabSize: whole(vocabSize, '--vocab-size'), minFrequency: whole(minFrequency, '--min-frequency') },
       log,
     );

@@ -24,6 +24,7 @@ export interface Started {
 export interface CliOptions {
   cwd?: string;
   uid?: number;
+  /** Instead of this process's environment. */
   env?: NodeJS.ProcessEnv;
   /** The script to run, of another installation. */
   bin?: string;

@@ -2,9 +2,11 @@ import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { AnyConfig, Assignment, Modality, TrainResult } from '@d2v/core';
 import pc from 'picocolors';
+import { DataProgress } from '../data-progress.js';
 import { CliError } from '../failure.js';
 import { duration } from '../format.js';
 import { ProgressView } from '../progress.js';
+import { terms } from './data/options.js';
 import { assignments, chooseModalities, findModalities, type ModalityOptions } from './shared.js';
 
 interface TrainCommandOptions extends ModalityOptions {
@@ -24,6 +26,8 @@ interface TrainCommandOptions extends ModalityOptions {
   lossThreshold?: string;
   patience?: string;
   offline?: boolean;
+  mirror?: string;
+  yes?: boolean;
   report: boolean;
   quiet?: boolean;
 }
@@ -38,6 +42,7 @@ export async function train(name: string | undefined, options: TrainCommandOptio
   const names = modalities.map((modality) => modality.name);
   const runDir = options.run ?? (await freeRunFolder(`runs/${[...names, config.preset].join('-')}`));
   const view = new ProgressView(process.stdout, options.quiet);
+  const data = new DataProgress(process.stdout, options.quiet);
   let result: TrainResult;
   try {
     result = await core.train({
@@ -47,8 +52,10 @@ export async function train(name: string | undefined, options: TrainCommandOptio
       resume: options.resume ?? false,
       on: view.on,
       handleSignals: true,
+      datasets: { on: data.on, mirror: options.mirror, ...terms(options.yes, data) },
     });
   } finally {
+    data.clear();
     view.clear();
   }
   const { message, update, seconds, checkpoint } = result;

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { findShards } from '../datasets/shards/find.js';
 import { D2vError } from '../errors.js';
 import type { Modality } from '../modality/contract.js';
 import { fromView } from './joint.js';
@@ -69,7 +70,8 @@ async function assigned(
 
 async function dataOf(modality: Modality, value: string, flag: string): Promise<Plain> {
   if (Object.hasOwn(modality.datasets, value)) return { dataset: value, path: null };
-  if (await exists(value)) return { dataset: null, path: value };
+  // Not every path is one file or folder: `train-{000..146}.tar` is a range of shards.
+  if ((await exists(value)) || (await findShards(value))) return { dataset: null, path: value };
   const names = Object.keys(modality.datasets);
   throw new D2vError(
     `${flag} ${value}: no such file or folder, and modality ${modality.name} has no dataset of that name${didYouMean(value, names)}`,

@@ -46,7 +46,11 @@ export const batchLength = (unit: string | undefined) =>
 export const dataSchema = z.strictObject({
   path: z.string().nullable().default(null).describe('folder or file of samples; null = use dataset'),
   valid_path: z.string().nullable().default(null).describe('held-out samples; null = split off valid_share'),
-  dataset: z.string().nullable().default(null).describe('a built-in dataset by name, used when path is null'),
+  dataset: z.string().nullable().default(null).describe('a dataset by name, used when path is null'),
+  dataset_options: z
+    .record(z.string(), z.unknown())
+    .default({})
+    .describe('options of the dataset, as "d2v data list" shows them, e.g. {splits: [train-clean-100]}'),
   valid_share: fraction
     .default(0.1)
     .describe('share held out for evaluation if the data has no split of its own'),

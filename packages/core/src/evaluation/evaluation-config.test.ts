@@ -50,6 +50,17 @@ describe('eval.data', () => {
     expect(own.data).toMatchObject({ dataset: null, path: folder, valid_path: 'v', rule: 'mod3' });
   });
 
+  it('has no options of the dataset that is trained on', async () => {
+    const { data, ...rest } = settings({ data: 'labelled' });
+    const config = {
+      ...rest,
+      data: { ...data, path: null, dataset: 'other', dataset_options: { side: 64 } },
+    };
+    expect((await evaluationConfig(modality, config)).data.dataset_options).toEqual({});
+    const same = { ...config, data: { ...config.data, dataset: 'labelled' } };
+    expect((await evaluationConfig(modality, same)).data.dataset_options).toEqual({ side: 64 });
+  });
+
   it('says what does not exist', async () => {
     const wrong = (evaluation: Partial<RunConfig['eval']>) =>
       evaluationConfig(modality, settings(evaluation));

@@ -13,7 +13,10 @@ import type { Modality } from '../modality/contract.js';
 export async function evaluationConfig(modality: Modality, config: RunConfig): Promise<RunConfig> {
   const { data, data_options } = config.eval;
   if (data === null) return config;
-  return overrideConfig(modality, config, {
+  // What a dataset can be told is its own affair.
+  const same = config.data.path === null && config.data.dataset === data;
+  const base = same ? config : { ...config, data: { ...config.data, dataset_options: {} } };
+  return overrideConfig(modality, base, {
     layers: [
       objectLayer({ data: { valid_path: null, limit: 0 } }, 'eval.data'),
       await dataLayer(modality, data, 'eval.data'),

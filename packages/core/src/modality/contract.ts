@@ -9,6 +9,7 @@ import { sharedKey } from '../config/joint.js';
 import type { Plain } from '../config/layer.js';
 import type { DataConfig, RunConfigInput } from '../config/schema.js';
 import type { EncoderContext, ModalityEncoder } from '../data2vec/index.js';
+import type { ManagedDataset } from '../datasets/types.js';
 import { D2vError } from '../errors.js';
 import type { Philox } from '../random.js';
 import { checkCommands, type ModalityCommand } from './commands.js';
@@ -180,8 +181,11 @@ export interface Modality<C = any, D = any> {
    */
   accepts?(file: string): boolean;
   collate(samples: Sample[], data: D & DataConfig): Batch;
-  /** Built-in datasets by name (`data.dataset`). */
-  datasets: Record<string, DatasetInfo>;
+  /**
+   * Datasets by name (`data.dataset`): small ones that `openData` fetches by itself, and those that `d2v data` downloads and
+   * prepares (made with `defineDataset`), which `openData` opens with `openDataset`.
+   */
+  datasets: Record<string, DatasetInfo | ManagedDataset>;
   /**
    * Settings that follow from other settings: a dataset's own augmentation, the input size of the model. Gets preset
    * and user settings merged but unchecked; what it returns lies above the schemas' defaults and below both of them.

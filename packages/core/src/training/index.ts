@@ -8,6 +8,7 @@ export { LoadedModel, type LoadModelOptions, loadModel } from './loaded-model.js
 export { resolveDevice } from './machine.js';
 export { type MetricsRecord, readMetrics } from './metrics-log.js';
 export { Adam, type AdamOptions, type GroupOptions, type StepOptions, type StepResult } from './optimizer.js';
+export { ensureRunDatasets, type RunDatasetOptions } from './run-datasets.js';
 export { createSchedule, type Schedule } from './schedules.js';
 export type { StopReason } from './stop-rules.js';
 export { type TrainOptions, type TrainResult, train } from './train.js';

@@ -2,8 +2,9 @@ import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
 import { CheckpointStore } from './checkpoint-store.js';
+import type { FolderLock } from './folder-lock.js';
 import { errorCode, explainWriteError } from './fs-errors.js';
-import { RunLock } from './run-lock.js';
+import { lockRun } from './run-lock.js';
 
 /** Names inside a run folder. */
 export const METRICS_FILE = 'metrics.jsonl';
@@ -21,7 +22,7 @@ export class RunFolder {
     readonly store: CheckpointStore,
     /** The update to go on from, or null for a new run. */
     readonly resumeFrom: number | null,
-    private readonly lock: RunLock,
+    private readonly lock: FolderLock,
     /** The topmost folder that was made for it, if any. */
     private readonly made: string | undefined,
   ) {}
@@ -41,7 +42,7 @@ export class RunFolder {
     } catch (error) {
       throw await explainWriteError(error, 'the run folder', path);
     }
-    const lock = await RunLock.acquire(path);
+    const lock = await lockRun(path);
     try {
       const store = new CheckpointStore(join(path, 'checkpoints'), options.keep);
       await removeLeftovers(path);

@@ -4,7 +4,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { D2vError } from '../errors.js';
-import { RunLock } from './run-lock.js';
+import { lockRun } from './run-lock.js';
 
 let folder: string;
 beforeEach(() => {
@@ -15,21 +15,21 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const lockFile = () => join(folder, '.lock');
 const plant = (content: object) => writeFileSync(lockFile(), JSON.stringify(content));
 
-describe('RunLock', () => {
+describe('lockRun', () => {
   it('keeps a second run out and names the first', async () => {
-    const lock = await RunLock.acquire(folder);
-    const second = RunLock.acquire(folder);
+    const lock = await lockRun(folder);
+    const second = lockRun(folder);
     await expect(second).rejects.toThrow(D2vError);
     await expect(second).rejects.toThrow(new RegExp(`process ${process.pid} on ${hostname()}`));
     await lock.release();
     expect(existsSync(lockFile())).toBe(false);
-    await (await RunLock.acquire(folder)).release();
+    await (await lockRun(folder)).release();
   });
 
   it('takes over the lock of a dead process', async () => {
     const { pid } = spawnSync(process.execPath, ['-e', '']);
     plant({ pid, host: hostname(), birth: null, started: 'once', token: 'x' });
-    const lock = await RunLock.acquire(folder);
+    const lock = await lockRun(folder);
     expect(JSON.parse(readFileSync(lockFile(), 'utf8')).pid).toBe(process.pid);
     await lock.release();
     expect(readdirSync(folder)).toEqual([]);
@@ -37,23 +37,23 @@ describe('RunLock', () => {
 
   it.runIf(process.platform === 'linux')('is not fooled by a reused process number', async () => {
     plant({ pid: process.pid, host: hostname(), birth: 'other boot:1', started: 'once', token: 'x' });
-    await (await RunLock.acquire(folder)).release();
+    await (await lockRun(folder)).release();
   });
 
   it('replaces a lock that was cut short', async () => {
     writeFileSync(lockFile(), '');
-    await (await RunLock.acquire(folder)).release();
+    await (await lockRun(folder)).release();
   });
 
   it('never judges a lock of another host', async () => {
     plant({ pid: 1, host: 'elsewhere', birth: null, started: 'once', token: 'x' });
-    await expect(RunLock.acquire(folder)).rejects.toThrow(/process 1 on elsewhere.*delete \.lock/);
+    await expect(lockRun(folder)).rejects.toThrow(/process 1 on elsewhere.*delete \.lock/);
   });
 
   it('lets exactly one of many through when all find the same dead lock', async () => {
     const { pid } = spawnSync(process.execPath, ['-e', '']);
     plant({ pid, host: hostname(), birth: null, started: 'once', token: 'x' });
-    const results = await Promise.allSettled(Array.from({ length: 6 }, () => RunLock.acquire(folder)));
+    const results = await Promise.allSettled(Array.from({ length: 6 }, () => lockRun(folder)));
     expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
     for (const result of results) if (result.status === 'fulfilled') await result.value.release();
   });
@@ -61,10 +61,10 @@ describe('RunLock', () => {
   it('is freed when the process of a killed run is gone', async () => {
     const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
     plant({ pid: child.pid, host: hostname(), birth: null, started: 'once', token: 'x' });
-    await expect(RunLock.acquire(folder)).rejects.toThrow(/in use by process/);
+    await expect(lockRun(folder)).rejects.toThrow(/in use by process/);
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await gone;
-    await (await RunLock.acquire(folder)).release();
+    await (await lockRun(folder)).release();
   });
 });

@@ -1,181 +1,21 @@
-import { randomBytes } from 'node:crypto';
-import { readFileSync, unlinkSync } from 'node:fs';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { basename } from 'node:path';
 import { D2vError } from '../errors.js';
-import { errorCode, explainWriteError } from './fs-errors.js';
+import { FolderLock, LOCK_FILE, type LockOwner } from './folder-lock.js';
 
-const LOCK_FILE = '.lock';
-/** Two processes that find the same dead lock: the slower one needs this long to see that it has lost. */
-const SETTLE_MS = 40;
-
-interface LockContent {
-  pid: number;
-  host: string;
-  /** Tells a reused process number from the process that took the lock, where the system has it. */
-  birth: string | null;
-  started: string;
-  token: string;
+/** Keeps a run folder to one process. @throws D2vError when another living process has it, or when it cannot be written */
+export async function lockRun(runDir: string): Promise<FolderLock> {
+  const lock = await FolderLock.acquire(runDir, 'run folder');
+  if (lock instanceof FolderLock) return lock;
+  throw busy(runDir, lock);
 }
 
-/** Keeps a run folder to one process. Freed by `release()`; a dead owner's lock is taken over by the next run. */
-export class RunLock {
-  private released = false;
-  private readonly onExit = () => this.releaseSync();
-
-  private constructor(
-    private readonly path: string,
-    private readonly token: string,
-  ) {
-    process.once('exit', this.onExit);
-  }
-
-  /**
-   * @throws D2vError when another living process has the folder, or when it cannot be written
-   */
-  static async acquire(runDir: string): Promise<RunLock> {
-    const path = join(runDir, LOCK_FILE);
-    const mine: LockContent = {
-      pid: process.pid,
-      host: hostname(),
-      birth: processBirth(process.pid),
-      started: new Date().toISOString(),
-      token: randomBytes(8).toString('hex'),
-    };
-    for (let attempt = 0; attempt < 5; attempt++) {
-      if (await create(path, mine, runDir)) {
-        const lock = new RunLock(path, mine.token);
-        if (attempt === 0 || (await lock.stillOwned())) return lock;
-        lock.forget();
-        continue;
-      }
-      const other = await read(path);
-      if (other === undefined) continue;
-      if (other !== null && isAlive(other)) throw busy(runDir, other);
-      await removeStale(path, other);
-    }
-    throw new D2vError(
-      `cannot lock the run folder ${runDir}: other processes are starting runs in it; try again`,
-    );
-  }
-
-  /** Frees the folder. Harmless when called twice. */
-  async release(): Promise<void> {
-    this.releaseSync();
-  }
-
-  private releaseSync(): void {
-    if (this.released) return;
-    this.forget();
-    try {
-      const content = parse(readFileSync(this.path, 'utf8'));
-      if (content?.token === this.token) unlinkSync(this.path);
-    } catch {
-      // The folder is gone or read-only: a lock of a dead process is taken over anyway.
-    }
-  }
-
-  private forget(): void {
-    this.released = true;
-    process.removeListener('exit', this.onExit);
-  }
-
-  private async stillOwned(): Promise<boolean> {
-    await sleep(SETTLE_MS);
-    return (await read(this.path))?.token === this.token;
-  }
-}
-
-/** Creates the lock with its content in one step (a link of a finished file); false if there is one already. */
-async function create(path: string, content: LockContent, runDir: string): Promise<boolean> {
-  const draft = `${path}.${content.token}`;
-  try {
-    await writeFile(draft, `${JSON.stringify(content)}\n`);
-    await linkOrCopy(draft, path);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false;
-    throw await explainWriteError(error, 'the run lock', runDir);
-  } finally {
-    await rm(draft, { force: true }).catch(() => undefined);
-  }
-}
-
-async function linkOrCopy(draft: string, path: string): Promise<void> {
-  try {
-    await link(draft, path);
-  } catch (error) {
-    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(errorCode(error) ?? '')) throw error;
-    // A file system without hard links: exclusive creation is nearly as good.
-    await writeFile(path, await readFile(draft), { flag: 'wx' });
-  }
-}
-
-/** Content of the lock; undefined if there is none, null if it cannot be understood. */
-async function read(path: string): Promise<LockContent | null | undefined> {
-  try {
-    return parse(await readFile(path, 'utf8'));
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw await explainWriteError(error, 'the run lock', path);
-  }
-}
-
-function parse(text: string): LockContent | null {
-  try {
-    const value = JSON.parse(text) as LockContent;
-    return Number.isInteger(value.pid) && typeof value.host === 'string' ? value : null;
-  } catch {
-    return null;
-  }
-}
-
-/** Moves a dead lock away; puts it back if it turns out to be another one than was judged. */
-async function removeStale(path: string, judged: LockContent | null): Promise<void> {
-  const aside = `${path}.stale-${randomBytes(4).toString('hex')}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return;
-    throw await explainWriteError(error, 'the run lock', path);
-  }
-  const moved = await read(aside);
-  if (moved?.token !== judged?.token) await link(aside, path).catch(() => undefined);
-  await rm(aside, { force: true });
-}
-
-function isAlive(lock: LockContent): boolean {
-  if (lock.host !== hostname()) return true;
-  try {
-    process.kill(lock.pid, 0);
-  } catch (error) {
-    if (errorCode(error) === 'ESRCH') return false;
-  }
-  const birth = processBirth(lock.pid);
-  return lock.birth === null || birth === null || birth === lock.birth;
-}
-
-/** Boot and start time of a process on Linux; null elsewhere. */
-function processBirth(pid: number): string | null {
-  try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The command name may hold spaces and parentheses: fields are counted from the last one. Start time is field 22.
-    const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-    return start ? `${boot}:${start}` : null;
-  } catch {
-    return null;
-  }
-}
-
-function busy(runDir: string, lock: LockContent): D2vError {
+function busy(runDir: string, owner: LockOwner): D2vError {
   const elsewhere =
-    lock.host === hostname()
+    owner.host === hostname()
       ? 'stop it first, or choose another folder with --run'
       : `if that run is dead, delete ${LOCK_FILE} in the folder; otherwise choose another with --run`;
   return new D2vError(
-    `the run folder ${basename(runDir)} is in use by process ${lock.pid} on ${lock.host} since ${lock.started}: ${elsewhere}`,
+    `the run folder ${basename(runDir)} is in use by process ${owner.pid} on ${owner.host} since ${owner.started}: ${elsewhere}`,
   );
 }

@@ -4,6 +4,7 @@ import type { DataSource, DataSplit, Modality } from '../modality/contract.js';
 import type { TrainerListener } from './events.js';
 import { explainWriteError } from './fs-errors.js';
 import { Run } from './run.js';
+import { ensureRunDatasets, type RunDatasetOptions } from './run-datasets.js';
 import { RunFolder } from './run-folder.js';
 import type { StopReason } from './stop-rules.js';
 import { StopSignal } from './stop-signal.js';
@@ -29,6 +30,8 @@ export interface TrainOptions {
   openSource?: (split: DataSplit, modality: string) => Promise<DataSource>;
   /** Never use the network. Default: `data.offline`. */
   offline?: boolean;
+  /** For the datasets that the config names and that are not there yet: progress, terms, mirror, ... */
+  datasets?: RunDatasetOptions;
 }
 
 export interface TrainResult {
@@ -62,6 +65,24 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     resume: options.resume ?? false,
     keep: config.checkpoint.keep_interval_updates,
   });
+  // Before signals are handled: whatever happens here goes on later from where it was.
+  try {
+    const log: RunDatasetOptions['on'] = (event) => {
+      if (event.type !== 'progress') on({ type: event.type, message: event.message });
+    };
+    const { offline, signal, openSource } = options;
+    if (!openSource) {
+      await ensureRunDatasets(config, modalities, {
+        on: log,
+        signal,
+        ...(offline && { offline }),
+        ...options.datasets,
+      });
+    }
+  } catch (error) {
+    await folder.close();
+    throw error;
+  }
   const stopSignal = new StopSignal({
     handleSignals: options.handleSignals,
     signal: options.signal,

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { mapConcurrent, writeFileAtomic, z } from '@d2v/core';
-import { openAudio } from '../decode/audio-file.js';
+import { type AudioPlace, openAudio } from '../decode/audio-file.js';
 import { lengthAt } from './clip.js';
 
 const VERSION = 1;
@@ -36,7 +36,7 @@ export async function fileLengths(
     if (!info) return 0;
     let entry = known[path];
     if (entry?.[0] !== info.size || entry[1] !== info.mtimeMs) {
-      entry = [info.size, info.mtimeMs, await lengthOf(path, rate)];
+      entry = [info.size, info.mtimeMs, await lengthOf({ path }, rate)];
       looked++;
     }
     entries[path] = entry;
@@ -47,9 +47,9 @@ export async function fileLengths(
 }
 
 /** Samples of one file at a rate, 0 if it cannot be read. */
-export async function lengthOf(path: string, rate: number): Promise<number> {
+export async function lengthOf(place: AudioPlace, rate: number): Promise<number> {
   try {
-    const audio = await openAudio(path);
+    const audio = await openAudio(place);
     await audio.close();
     return lengthAt(audio, rate);
   } catch (error) {

@@ -1,13 +1,12 @@
 /** Audio files as a source of clips. */
 import type { DataSource, HostTensor, Sample } from '@d2v/core';
 import type { AudioDataConfig } from '../data-config.js';
-import { openAudio } from '../decode/audio-file.js';
+import { type AudioPlace, openAudio } from '../decode/audio-file.js';
 import { lengthAt, prepareClip, readAt, stirSilence } from './clip.js';
 import { cropStretch, partOf, type partsToSample } from './parts.js';
 
 /** A file and what is known of it before it is decoded. */
-export interface ClipFile {
-  path: string;
+export interface ClipFile extends AudioPlace {
   className?: string;
   /** Samples at the rate of the config; 0 if it cannot be told. */
   samples: number;
@@ -56,12 +55,12 @@ export function clipSource(
       }),
     async get(index, rng, mode) {
       const { file, part, parts } = clips[index]!;
-      const audio = await openAudio(file.path);
+      const audio = await openAudio(file);
       try {
         const whole = partOf(lengthAt(audio, rate), part, parts);
         const { start, count } = cropStretch(whole, most, rng, mode);
         const samples = await readAt(audio, rate, start, count);
-        prepareClip(samples, data.normalize, file.path);
+        prepareClip(samples, data.normalize, titleOf(file));
         const tensors: Sample['tensors'] = { source: { data: samples, shape: [count] } };
         if (mode === 'train') {
           tensors.crop = randomPlace(rng.uniform());
@@ -85,10 +84,13 @@ function randomPlace(place: number): HostTensor {
   return { data: Float32Array.of(place), shape: [1] };
 }
 
+const titleOf = ({ path, title = path }: ClipFile) => title;
+
 function describe({ file, part, parts }: Clip, rate: number): string {
   const text = file.text ? ` "${file.text}"` : '';
-  if (parts === 1) return file.path + text;
+  const title = titleOf(file);
+  if (parts === 1) return title + text;
   const { start, count } = partOf(file.samples, part, parts);
   const seconds = (samples: number) => (samples / rate).toFixed(2);
-  return `${file.path} [${seconds(start)}-${seconds(start + count)} s]${text}`;
+  return `${title} [${seconds(start)}-${seconds(start + count)} s]${text}`;
 }

@@ -7,6 +7,7 @@ import {
   type DataConfig,
   type DataSource,
   type FileKind,
+  findShards,
   isHeldOut,
   namedFiles,
   type OpenDataOptions,
@@ -18,16 +19,17 @@ import { type ClipFile, clipSource } from '../clips/source.js';
 import type { AudioDataConfig } from '../data-config.js';
 import { AUDIO_EXTENSIONS } from '../decode/audio-file.js';
 import { findManifests, readManifest } from './manifest.js';
+import { partOfShards } from './user-shards.js';
 
 export const AUDIO: FileKind = { noun: 'audio files', extensions: AUDIO_EXTENSIONS };
 
 export type AudioData = AudioDataConfig & DataConfig;
-type OpenOptions = Pick<OpenDataOptions, 'split' | 'cacheDir' | 'log'>;
+export type OpenOptions = Pick<OpenDataOptions, 'split' | 'cacheDir' | 'log'>;
 
 /** What a dataset knows that a folder does not say. */
 export interface KnownFiles {
   name: string;
-  license: string;
+  license?: string;
   /** What is said in a file, by its path. */
   textOf?(path: string): string | undefined;
 }
@@ -39,10 +41,20 @@ export async function openPath(
   known?: KnownFiles,
 ): Promise<DataSource> {
   const { files, classes } = await partOfPath(data, options);
+  const texts = known?.textOf ? files.map((file) => ({ ...file, text: known.textOf?.(file.path) })) : files;
+  return clipsOf(texts, classes, data, options, { name: data.path, ...known });
+}
+
+/** Files of the data, as training and evaluation hear them. @throws D2vError if all are shorter than `min_sample_size` */
+export function clipsOf(
+  files: readonly ClipFile[],
+  classes: readonly string[],
+  data: AudioData,
+  options: OpenOptions,
+  { name, license }: KnownFiles,
+): DataSource {
   const long = longEnough(files, data, options);
-  const texts = known?.textOf ? long.map((file) => ({ ...file, text: known.textOf?.(file.path) })) : long;
-  const { name = data.path, license } = known ?? {};
-  return clipSource(texts, data, { name, license, classes, parts: partsToSample });
+  return clipSource(long, data, { name, license, classes, parts: partsToSample });
 }
 
 /** Files and folders named one by one (`d2v embed`): long ones are cut into parts that cover them. */
@@ -50,7 +62,7 @@ export async function openNamed(paths: readonly string[], data: AudioData): Prom
   const { files, classes } = await namedFiles(paths, AUDIO, data.label);
   const clips: ClipFile[] = [];
   for (const { path, className } of files) {
-    clips.push({ path, className, samples: await lengthOf(path, data.sample_rate) });
+    clips.push({ path, className, samples: await lengthOf({ path }, data.sample_rate) });
   }
   return clipSource(clips, data, { name: paths.join(', '), classes, parts: partsToCover });
 }
@@ -61,6 +73,8 @@ async function partOfPath(
 ): Promise<{ files: ClipFile[]; classes: string[] }> {
   const manifests = await findManifests(data.path);
   if (manifests) return partOfManifests(manifests, data, options);
+  const shards = await findShards(data.path);
+  if (shards) return partOfShards(shards, data, options);
   const { files, classes } = await openLabelledFiles(data, AUDIO, options);
   const key = createHash('sha256')
     .update(`${resolve(data.path)}\0${options.split}`)
@@ -104,10 +118,10 @@ async function partOfManifests(
 
 /** Leaves out what is known to be too short. */
 function longEnough(
-  files: ClipFile[],
+  files: readonly ClipFile[],
   { min_sample_size: least, sample_rate: rate }: AudioDataConfig,
   { split, log }: OpenOptions,
-): ClipFile[] {
+): readonly ClipFile[] {
   const long = files.filter(({ samples }) => samples === 0 || samples >= least);
   const seconds = `${(least / rate).toFixed(2)} s (data.min_sample_size: ${least})`;
   if (long.length === 0) {

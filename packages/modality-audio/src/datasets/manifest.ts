@@ -1,6 +1,7 @@
 /**
  * fairseq's manifests: a `.tsv` whose first line is a folder, then one line per file: its path below the folder, a tab,
- * and its length in samples. A file of the same name that ends in `.lbl` may hold a class per line.
+ * and its length in samples. A sound in an uncompressed archive is `archive:offset:bytes`. Files of the same name may hold a
+ * class (`.lbl`) and what is said (`.wrd`) per line.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
@@ -9,6 +10,7 @@ import type { ClipFile } from '../clips/source.js';
 
 const ENDING = '.tsv';
 const LABEL_ENDING = '.lbl';
+const WORDS_ENDING = '.wrd';
 
 /** The manifests that a path stands for: the file itself, or `train.tsv` and `valid.tsv` of a folder; else null. */
 export async function findManifests(path: string): Promise<{ train: string; valid: string | null } | null> {
@@ -30,7 +32,8 @@ export async function readManifest(manifest: string): Promise<(ClipFile & { name
     throw new D2vError(`${manifest}: the first line must be the folder that the paths below it start from`);
   }
   const folder = resolve(dirname(manifest), root.trim());
-  const labels = await readLabels(manifest, lines.length);
+  const labels = await readBeside(manifest, LABEL_ENDING, lines.length);
+  const words = await readBeside(manifest, WORDS_ENDING, lines.length);
   return lines.map((line, i) => {
     const [name = '', length = '', ...rest] = line.split('\t');
     const samples = Number(length);
@@ -39,17 +42,32 @@ export async function readManifest(manifest: string): Promise<(ClipFile & { name
         `${manifest}, line ${i + 2}: expected a path, a tab and a number of samples, found "${line.slice(0, 80)}"`,
       );
     }
-    return { path: resolve(folder, name), name, samples, className: labels?.[i] };
+    const [, archive, offset, bytes] = /^(.+):(\d+):(\d+)$/.exec(name) ?? [];
+    const path = resolve(folder, archive ?? name);
+    return {
+      path,
+      ...(archive && {
+        part: { offset: Number(offset), bytes: Number(bytes) },
+        title: resolve(folder, name),
+      }),
+      name,
+      samples,
+      className: labels?.[i],
+      text: words?.[i] || undefined,
+    };
   });
 }
 
-async function readLabels(manifest: string, count: number): Promise<string[] | null> {
-  const file = manifest.slice(0, -ENDING.length) + LABEL_ENDING;
+/** The lines of a file beside a manifest, one per sound; null if there is none. */
+async function readBeside(manifest: string, ending: string, count: number): Promise<string[] | null> {
+  const file = manifest.slice(0, -ENDING.length) + ending;
   if (!(await isFile(file))) return null;
-  const labels = (await readLines(file)).map((line) => line.trim());
-  if (labels.length === count) return labels;
+  const lines = (await readLines(file)).map((line) => line.trim());
+  // Nothing may be said in the last sounds: empty lines at the end were dropped.
+  while (ending === WORDS_ENDING && lines.length < count) lines.push('');
+  if (lines.length === count) return lines;
   throw new D2vError(
-    `${file} has ${labels.length} lines, ${basename(manifest)} lists ${count} files: they must agree`,
+    `${file} has ${lines.length} lines, ${basename(manifest)} lists ${count} files: they must agree`,
   );
 }
 

@@ -4,7 +4,7 @@
  * Positions and lengths are in frames: one sample of every channel, at the file's own rate.
  */
 import { BadSampleError } from '@d2v/core';
-import { type ByteReader, openBytes, tagAt } from './bytes.js';
+import { type BytePart, type ByteReader, openBytes, partOfBytes, tagAt } from './bytes.js';
 
 /** What a file says about itself. */
 export interface AudioInfo {
@@ -40,21 +40,29 @@ export interface OpenAudio extends AudioFile {
   close(): Promise<void>;
 }
 
+/** A file, or a part of one: a file in an uncompressed archive. */
+export interface AudioPlace {
+  path: string;
+  part?: BytePart;
+  /** For messages; default: the path. */
+  title?: string;
+}
+
 /** Opens a file and reads its headers. @throws BadSampleError if it is missing, empty, no audio, or damaged */
-export async function openAudio(path: string): Promise<OpenAudio> {
-  const bytes = await openBytes(path);
+export async function openAudio({ path, part, title = path }: AudioPlace): Promise<OpenAudio> {
+  const whole = await openBytes(path);
   try {
-    const audio = await openAudioBytes(bytes, path);
+    const audio = await openAudioBytes(part ? partOfBytes(whole, part, title) : whole, title);
     const { sampleRate, channels, length } = audio;
     return {
       sampleRate,
       channels,
       length,
       read: (start, count) => audio.read(start, count),
-      close: () => bytes.close(),
+      close: () => whole.close(),
     };
   } catch (error) {
-    await bytes.close();
+    await whole.close();
     throw error;
   }
 }

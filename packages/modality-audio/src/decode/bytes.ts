@@ -49,6 +49,29 @@ export async function openBytes(path: string): Promise<ByteReader> {
   }
 }
 
+/** Where a file lies in another one, such as a tar shard. */
+export interface BytePart {
+  offset: number;
+  bytes: number;
+}
+
+/**
+ * A part of an open file as if it were a file by itself; closing it closes the whole.
+ * @param name for messages
+ * @throws BadSampleError if the whole ends before
+ */
+export function partOfBytes(whole: ByteReader, { offset, bytes }: BytePart, name: string): ByteReader {
+  if (bytes === 0) throw new BadSampleError(name, 'the file is empty');
+  if (offset + bytes > whole.size) throw new BadSampleError(name, 'the archive that holds it is cut off');
+  return {
+    size: bytes,
+    identity: whole.identity && `${whole.identity}:${offset}:${bytes}`,
+    read: (position, length) =>
+      whole.read(offset + position, Math.max(0, Math.min(length, bytes - position))),
+    close: () => whole.close(),
+  };
+}
+
 /** Bytes that are in memory. */
 export function memoryBytes(bytes: Uint8Array): ByteReader {
   return {

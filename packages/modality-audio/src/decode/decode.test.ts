@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BadSampleError, Philox } from '@d2v/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeFlac } from './__fixtures__/encode-flac.js';
 import {
   fixture,
   fixtureBytes,
@@ -39,7 +40,7 @@ describe('every format', () => {
   it.each(['tone.flac', ...Object.keys(LOSSY)])(
     '%s: any range is what the whole file has there',
     async (name) => {
-      const audio = await openAudio(fixture(name));
+      const audio = await openAudio({ path: fixture(name) });
       const all = await audio.read(0, audio.length);
       expect(all.every(Number.isFinite)).toBe(true);
       const rng = new Philox(1).fork(name);
@@ -59,14 +60,35 @@ describe('every format', () => {
   );
 
   it('FLAC gives the very samples', async () => {
-    const audio = await openAudio(fixture('tone.flac'));
+    const audio = await openAudio({ path: fixture('tone.flac') });
     expect(audio).toMatchObject({ sampleRate: RATE, channels: 2, length: LENGTH });
     expect(snr(await audio.read(0, LENGTH), tone())).toBeGreaterThan(85);
     await audio.close();
   });
 
+  it('FLAC files share decoders, and a damaged one harms no other', async () => {
+    const rng = new Philox(1);
+    const sounds = [5000, 20_000, 9001].map((length) =>
+      Float32Array.from({ length }, () => rng.int(65_536) / 32_768 - 1),
+    );
+    const files = sounds.map((sound, i) => encodeFlac(sound, i === 2 ? 8000 : 16_000));
+    const damaged = Buffer.from(files[1]!);
+    damaged.fill(0x77, 12_000, 12_050);
+    const plain = await Promise.all(files.map(whole));
+    for (const [i, sound] of sounds.entries()) {
+      for (const [n, value] of sound.entries()) expect(Math.abs(plain[i]![n]! - value)).toBeLessThan(1e-4);
+    }
+    for (let round = 0; round < 10; round++) {
+      const [bad, ...good] = await Promise.all([rejection(damaged), ...files.map(whole)]);
+      expect(bad).toMatch(/damaged/);
+      for (const [i, found] of good.entries()) {
+        expect(Buffer.compare(Buffer.from(found.buffer), Buffer.from(plain[i]!.buffer))).toBe(0);
+      }
+    }
+  });
+
   it.each(Object.entries(LOSSY))('%s sounds the same, at the same place', async (name, decibels) => {
-    const audio = await openAudio(fixture(name));
+    const audio = await openAudio({ path: fixture(name) });
     const rate = name === 'tone.opus' ? 48_000 : RATE;
     expect(audio.sampleRate).toBe(rate);
     const length = 2 * rate;
@@ -81,7 +103,7 @@ describe('every format', () => {
   it('is told by the content, not by the name', async () => {
     const path = join(folder, 'wrong.wav');
     await writeFile(path, fixtureBytes('tone.ogg'));
-    const audio = await openAudio(path);
+    const audio = await openAudio({ path });
     expect(audio.length).toBe(LENGTH);
     await audio.close();
   });
@@ -121,9 +143,9 @@ describe('files that are no sound', () => {
     expect(await rejection(Buffer.from('ID3'))).toMatch(/no frames/);
     const empty = join(folder, 'empty.wav');
     await writeFile(empty, '');
-    await expect(openAudio(empty)).rejects.toThrow(`${empty}: the file is empty`);
-    await expect(openAudio(folder)).rejects.toThrow('is a folder');
-    await expect(openAudio(join(folder, 'none.wav'))).rejects.toThrow('does not exist');
+    await expect(openAudio({ path: empty })).rejects.toThrow(`${empty}: the file is empty`);
+    await expect(openAudio({ path: folder })).rejects.toThrow('is a folder');
+    await expect(openAudio({ path: join(folder, 'none.wav') })).rejects.toThrow('does not exist');
   });
 });
 
@@ -170,7 +192,7 @@ describe('MP3', () => {
     const times = 300;
     const path = join(folder, 'long.mp3');
     await writeFile(path, Buffer.concat(Array.from({ length: times }, () => plain)));
-    const [one, audio] = [await whole(plain), await openAudio(path)];
+    const [one, audio] = [await whole(plain), await openAudio({ path })];
     expect(audio.length).toBe(times * one.length);
     const part = await audio.read(250 * one.length + 6000, 20_000);
     expect(snr(part, one.subarray(6000, 26_000))).toBeGreaterThan(80);

@@ -8,6 +8,8 @@ export interface StreamInfo {
   channels: number;
   /** Frames of audio in all, 0 if the encoder did not know. */
   total: number;
+  /** Block sizes, rate, channels and depth: frames of streams that agree in them are decoded alike. */
+  form: string;
   /** `fLaC` and this block alone, as a decoder wants them before any frame. */
   header: Uint8Array;
 }
@@ -24,6 +26,7 @@ export function parseStreamInfo(block: Uint8Array): StreamInfo {
     minBlock: view.getUint16(0),
     sampleRate: packed >>> 12,
     channels: ((packed >>> 9) & 7) + 1,
+    form: [view.getUint32(0), packed >>> 4].join(),
     total: (view.getUint8(13) & 15) * 2 ** 32 + view.getUint32(14),
     header,
   };

@@ -3,7 +3,7 @@ import { BadSampleError } from '@d2v/core';
 import type { AudioFile } from './audio-file.js';
 import { type ByteReader, viewOf } from './bytes.js';
 import { type FrameStart, findFrameStarts, parseStreamInfo, type StreamInfo } from './flac-frames.js';
-import { checked, MonoWindow, quietly, withDecoder } from './wasm.js';
+import { checked, DecoderPool, MonoWindow, quietly } from './wasm.js';
 
 /** Bytes read at a time; several frames of usual files. */
 const CHUNK = 1 << 17;
@@ -79,6 +79,14 @@ async function lengthByLastFrame(
   return last.first + last.samples;
 }
 
+const decoders = new DecoderPool(async (header) => {
+  const { FLACDecoder } = await import('@wasm-audio-decoders/flac');
+  const decoder = new FLACDecoder();
+  await decoder.ready;
+  await decoder.decodeFrames([header]);
+  return decoder;
+});
+
 class FlacStream {
   constructor(
     private readonly bytes: ByteReader,
@@ -88,18 +96,16 @@ class FlacStream {
   ) {}
 
   async read(start: number, count: number): Promise<Float32Array> {
-    const { FLACDecoder } = await import('@wasm-audio-decoders/flac');
     const window = new MonoWindow(start, count);
     const from = await this.seek(start);
-    await withDecoder(new FLACDecoder(), async (decoder) => {
-      await decoder.decodeFrames([this.info.header]);
+    await decoders.lend(this.info.form, this.info.header, async (decoder) => {
       for await (const { first, data } of this.frames(from)) {
         const decoded = await quietly(() => decoder.decodeFrames([data]));
         window.add(first, checked(decoded, this.name));
-        if (window.complete) break;
+        if (window.complete) return;
       }
+      throw this.damaged();
     });
-    if (!window.complete) throw this.damaged();
     return window.out;
   }
 

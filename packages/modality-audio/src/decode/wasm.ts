@@ -27,6 +27,43 @@ export async function withDecoder<D extends WasmDecoder, T>(
   }
 }
 
+/** Decoders that wait for their next use, at most. Each has some megabytes of memory. */
+const MOST_IDLE = 4;
+/** After so many uses a decoder is replaced, whatever may have gathered in its memory. */
+const MOST_USES = 500;
+
+/**
+ * Keeps decoders for streams of the same form, since making one (16 MB of WebAssembly memory) takes longer than decoding a
+ * clip of a second.
+ */
+export class DecoderPool<D extends WasmDecoder> {
+  private readonly idle: { form: string; decoder: D; uses: number }[] = [];
+
+  /** @param start makes a decoder that is ready for frames of this form */
+  constructor(private readonly start: (header: Uint8Array) => Promise<D>) {}
+
+  /**
+   * Lends a decoder to `use` alone. One whose use has failed is thrown away.
+   * @param form what streams must agree in to share a decoder
+   */
+  async lend<T>(form: string, header: Uint8Array, use: (decoder: D) => Promise<T>): Promise<T> {
+    const place = this.idle.findLastIndex((one) => one.form === form);
+    const [kept] = place < 0 ? [] : this.idle.splice(place, 1);
+    const lent = kept ?? { form, decoder: await this.start(header), uses: 0 };
+    try {
+      const result = await use(lent.decoder);
+      lent.uses++;
+      if (lent.uses < MOST_USES) this.idle.push(lent);
+      else lent.decoder.free();
+      if (this.idle.length > MOST_IDLE) this.idle.shift()!.decoder.free();
+      return result;
+    } catch (error) {
+      lent.decoder.free();
+      throw error;
+    }
+  }
+}
+
 /**
  * Runs a decoder without its messages on the console: it returns the same, and those are ours to report. `decode` must
  * do its work before it returns, even if what it returns is a promise.

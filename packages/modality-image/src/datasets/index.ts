@@ -1,39 +1,49 @@
-/** Where images come from: built-in datasets by name, or the user's own files. */
+/** What a run's `data` section names: a built-in dataset, a prepared one, tar shards, or files of the user's own. */
 import { D2vError, type DataConfig, type DataSource, didYouMean, type OpenDataOptions } from '@d2v/core';
 import type { ImageDataConfig } from '../data-config.js';
 import { digits } from './digits.js';
 import { emoji } from './emoji.js';
 import { openFolder } from './folder.js';
+import { type ManagedImages, managed, openManaged } from './managed.js';
 import { packedSource } from './packed.js';
 import { openPrepared, type PreparedDataset } from './prepared.js';
+import { findImageShards, openShards } from './shards.js';
 
 export { openFiles } from './folder.js';
 
-const BUILT_IN: readonly PreparedDataset[] = [digits, emoji];
+/** Small ones, fetched when they are opened. */
+export const builtIn = { digits, emoji } satisfies Record<string, PreparedDataset>;
 
-/** The built-in datasets by name. */
-export const datasets: Record<string, PreparedDataset> = Object.fromEntries(
-  BUILT_IN.map((set) => [set.name, set]),
-);
+/** All datasets by name. */
+export const datasets: Record<string, PreparedDataset | ManagedImages> = {
+  ...builtIn,
+  ...Object.fromEntries(managed.map((dataset) => [dataset.name, dataset])),
+};
 
 /** Used when neither data.path nor data.dataset is given. */
 export const DEFAULT_DATASET = digits.name;
 
-/** The built-in dataset of that name. @throws D2vError naming the nearest one */
-export function datasetOf(name: string): PreparedDataset {
+/** The dataset of that name. @throws D2vError naming the nearest one */
+export function datasetOf(name: string): PreparedDataset | ManagedImages {
   const dataset = Object.hasOwn(datasets, name) ? datasets[name] : undefined;
   if (!dataset)
     throw new D2vError(`there is no dataset "${name}"${didYouMean(name, Object.keys(datasets), 20)}`);
   return dataset;
 }
 
-/** Opens `data.path`, or else the built-in dataset. */
+/** Opens `data.path`, or else the dataset. */
 export async function openImageData(
   data: ImageDataConfig & DataConfig,
   options: OpenDataOptions,
 ): Promise<DataSource> {
   const { path } = data;
-  if (path) return openFolder({ ...data, path }, options);
+  if (path) {
+    const shards = await findImageShards({ ...data, path });
+    return shards
+      ? openShards(shards, { name: path }, data, options)
+      : openFolder({ ...data, path }, options);
+  }
   const dataset = datasetOf(data.dataset ?? DEFAULT_DATASET);
-  return packedSource(await openPrepared(dataset, options), options.split, data);
+  if ('source' in dataset) return packedSource(await openPrepared(dataset, options), options.split, data);
+  return openManaged(dataset, data, options);
 }

@@ -19,7 +19,13 @@ function file(name: string, content: string | Uint8Array): string {
   return join(folder, name);
 }
 
-const plain: CorpusOptions = { item: 'line', field: 'text', label_field: null, label: 'none' };
+const plain: CorpusOptions = {
+  item: 'line',
+  field: 'text',
+  pair_field: null,
+  label_field: null,
+  label: 'none',
+};
 
 async function read(path: string, options: Partial<CorpusOptions> = {}) {
   const pieces: Piece[] = [];

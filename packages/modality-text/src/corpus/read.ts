@@ -4,7 +4,7 @@ import type { TextDataConfig } from '../data-config.js';
 import { characters, DamagedTextError } from './characters.js';
 import { folderClass, type TextFile } from './files.js';
 import { LineCutter, type LinePart } from './lines.js';
-import { parseRecord } from './record.js';
+import { parseRecord, type RecordFields } from './record.js';
 
 /** A line, record or file, or a part of a long one. */
 export interface Piece {
@@ -18,9 +18,11 @@ export interface Piece {
   startsDocument: boolean;
   /** Whether the line, record or file ends here. */
   endsItem: boolean;
+  /** Whether the first text of a pair ends here: the second one follows in the same item. */
+  endsFirst: boolean;
 }
 
-export type CorpusOptions = Pick<TextDataConfig, 'item' | 'field' | 'label_field' | 'label'>;
+export type CorpusOptions = RecordFields & Pick<TextDataConfig, 'item' | 'label'>;
 
 export interface CorpusHandlers {
   onPiece(piece: Piece): void;
@@ -77,7 +79,8 @@ function textReader(file: TextFile, index: number, options: CorpusOptions, { onP
     if (last) part = part.trimEnd();
     const ends = last && (begun || part !== '');
     if (part !== '' || ends) {
-      onPiece({ text: part, file: index, line, className, startsDocument, endsItem: ends });
+      const piece = { text: part, file: index, line, className };
+      onPiece({ ...piece, startsDocument, endsItem: ends, endsFirst: false });
       startsDocument = false;
       begun = true;
     } else if (last) {
@@ -95,14 +98,23 @@ function recordReader(file: TextFile, index: number, options: CorpusOptions, { o
       throw new D2vError(`${where}: a record of more than ${LONGEST_RECORD} characters: split it up`);
     if (text.trim() === '') return;
     const record = parseRecord(text, options, where);
-    const body = record.text.trim();
-    if (body === '') return;
+    const texts = [record.text, record.pair ?? ''].map((body) => body.trim()).filter((body) => body !== '');
     const className = record.className ?? fallback;
-    const cutter = new LineCutter(LONGEST_PIECE, false, (part) => {
-      const { text: piece, first: startsDocument, last: endsItem } = part;
-      onPiece({ text: piece, file: index, line, className, startsDocument, endsItem });
-    });
-    cutter.push(body);
-    cutter.end();
+    for (const [number, body] of texts.entries()) {
+      const lastText = number === texts.length - 1;
+      const cutter = new LineCutter(LONGEST_PIECE, false, (part) => {
+        onPiece({
+          text: part.text,
+          file: index,
+          line,
+          className,
+          startsDocument: part.first && number === 0,
+          endsItem: part.last && lastText,
+          endsFirst: part.last && !lastText,
+        });
+      });
+      cutter.push(body);
+      cutter.end();
+    }
   });
 }

@@ -72,7 +72,8 @@ describe('built-in datasets', () => {
   });
 
   it('are known by name', () => {
-    expect(datasetOf('sotu')).toBe(sotu);
+    expect(datasetOf('sotu')).toEqual({ kind: 'built-in', dataset: sotu });
+    expect(datasetOf('glue-rte')).toMatchObject({ kind: 'glue', dataset: { paired: true } });
     expect(() => datasetOf('gloses')).toThrow('did you mean "glosses"?');
   });
 });

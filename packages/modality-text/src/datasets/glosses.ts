@@ -70,7 +70,7 @@ export const glosses: BuiltInText = {
     size: '10.5 MB',
   },
   validShare: 0.1,
-  fixed: { field: 'text', label_field: 'label', sample_break_mode: 'eos' },
+  fixed: { field: 'text', pair_field: null, label_field: 'label', sample_break_mode: 'eos' },
   suggested: {},
   scoredOn: null,
   wants: (path) => FILES.includes(path),

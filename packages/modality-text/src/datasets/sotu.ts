@@ -16,7 +16,7 @@ export const sotu: BuiltInText = {
     size: '7.2 MB',
   },
   validShare: 0.1,
-  fixed: { field: 'text', label_field: 'label' },
+  fixed: { field: 'text', pair_field: null, label_field: 'label' },
   suggested: { sample_break_mode: 'none' },
   scoredOn: 'glosses',
   wants: (path) => /^data\/\d{4}_.*\.json$/.test(path),

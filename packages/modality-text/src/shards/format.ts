@@ -11,6 +11,9 @@
  */
 import { D2vError, z } from '@d2v/core';
 
+/** What says what is in a folder; written last. */
+export const META = 'meta.json';
+
 /** Raise it when the same text gives other files: older folders are then left alone. */
 export const SHARD_VERSION = 1;
 

@@ -10,7 +10,7 @@ import { D2vError, explainCacheError, type OpenDataOptions, syncFolder, writeFil
 import type { TextFile } from '../corpus/files.js';
 import { type CorpusOptions, readCorpus } from '../corpus/read.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { parseMeta, SHARD_VERSION, type ShardMeta } from './format.js';
+import { META, parseMeta, SHARD_VERSION, type ShardMeta } from './format.js';
 import { PartWriter } from './part-writer.js';
 import { UnitSplitter } from './units.js';
 
@@ -31,18 +31,28 @@ export interface Corpus {
 export interface Prepared {
   folder: string;
   meta: ShardMeta;
+  /** Where lists of blocks are kept; default: `folder`. */
+  blocksFolder?: string;
 }
 
-const META = 'meta.json';
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** What a text and the way it is read are known by. */
 export function corpusKey(corpus: Corpus): unknown {
   const stamp = ({ name, bytes, changed, path }: TextFile) => [name, bytes, String(changed), path];
   const { files, validFiles, validShare, options } = corpus;
-  const { item, field, label_field, label } = options;
+  const { item, field, pair_field, label_field, label } = options;
   const share = validFiles ? null : validShare;
-  return [files.map(stamp), validFiles?.map(stamp) ?? null, share, item, field, label_field, label];
+  return [
+    files.map(stamp),
+    validFiles?.map(stamp) ?? null,
+    share,
+    item,
+    field,
+    pair_field,
+    label_field,
+    label,
+  ];
 }
 
 /** A short hash of any JSON value. */
@@ -91,7 +101,8 @@ export async function prepare(
   return made;
 }
 
-async function readPrepared(folder: string): Promise<Prepared | null> {
+/** What is prepared in a folder; null if there is nothing. @throws D2vError if it cannot be understood */
+export async function readPrepared(folder: string): Promise<Prepared | null> {
   const path = join(folder, META);
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;

@@ -22,8 +22,10 @@ export interface Block {
 export class Shard {
   readonly length: number;
   private readonly tokens: number;
-  private readonly items: number;
   private readonly blocks: number;
+  private readonly itemsPath: string;
+  /** Opened when it is first asked for: not every run needs it, and files are many where shards are. */
+  private items: number | null = null;
 
   /** @param size most tokens of a block */
   constructor(
@@ -32,10 +34,10 @@ export class Shard {
     mode: BreakMode,
     size: number,
   ) {
-    const { folder } = prepared;
-    const path = join(folder, `${part}.${mode}-${size}.blocks`);
-    this.items = openSync(join(folder, `${part}.items`), 'r');
-    if (!existsSync(path)) writeBlocks(path, this.items, mode, size);
+    const { folder, blocksFolder = folder } = prepared;
+    const path = join(blocksFolder, `${part}.${mode}-${size}.blocks`);
+    this.itemsPath = join(folder, `${part}.items`);
+    if (!existsSync(path)) writeBlocks(path, this.itemsPath, mode, size);
     this.tokens = openSync(join(folder, `${part}.tokens`), 'r');
     this.blocks = openSync(path, 'r');
     this.length = fstatSync(this.blocks).size / (8 * BLOCK_FIELDS);
@@ -62,6 +64,7 @@ export class Shard {
 
   /** Where an item comes from, and its class (-1: none). */
   item(index: number): { file: number; line: number; label: number } {
+    this.items ??= openSync(this.itemsPath, 'r');
     const [, file, line, label] = this.read(new Int32Array(ITEM_FIELDS), this.items, index * ITEM_FIELDS);
     return { file: file!, line: line!, label: label! };
   }
@@ -79,7 +82,8 @@ export class Shard {
   }
 
   close(): void {
-    for (const file of [this.tokens, this.items, this.blocks]) closeSync(file);
+    for (const file of [this.tokens, this.items, this.blocks]) if (file !== null) closeSync(file);
+    this.items = null;
   }
 
   /** Fills an array with the numbers at a place, counted in numbers. */
@@ -96,7 +100,16 @@ export class Shard {
 }
 
 /** Cuts a part into blocks and keeps their places. */
-function writeBlocks(path: string, items: number, mode: BreakMode, size: number): void {
+function writeBlocks(path: string, itemsPath: string, mode: BreakMode, size: number): void {
+  const items = openSync(itemsPath, 'r');
+  try {
+    writeBlocksOf(path, items, mode, size);
+  } finally {
+    closeSync(items);
+  }
+}
+
+function writeBlocksOf(path: string, items: number, mode: BreakMode, size: number): void {
   const temporary = `${path}.tmp-${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
   const file = new NumberFile(temporary, new Float64Array(CHUNK));
   try {

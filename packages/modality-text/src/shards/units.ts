@@ -39,6 +39,8 @@ export class UnitSplitter {
   /** Whether the next unit is the rest of a document. */
   private continues = false;
   private characters = 0;
+  /** Whether the next piece goes on with the item of the one before it. */
+  private inPair = false;
   private hash: Hash = createHash('sha256');
   /** The latest whole unit: held back, so that the last one can go to a side that got nothing. */
   private held: Unit | null = null;
@@ -48,19 +50,26 @@ export class UnitSplitter {
 
   add(piece: Piece): void {
     const { tokenizer, label } = this.options;
-    if (piece.startsDocument || this.characters >= LONGEST_UNIT) this.close(!piece.startsDocument);
+    if (piece.startsDocument || (this.characters >= LONGEST_UNIT && !this.inPair))
+      this.close(!piece.startsDocument);
     this.unit ??= { tokens: new TokenList(), items: [], heldOut: false, continues: this.continues };
     const { tokens, items } = this.unit;
     const before = tokens.length;
     tokenizer.encode(piece.text, tokens);
-    if (piece.endsItem) tokens.push(EOS);
-    items.push({
-      length: tokens.length - before,
-      file: piece.file,
-      line: piece.line,
-      label: label(piece.className),
-      flags: piece.startsDocument ? STARTS_DOCUMENT : 0,
-    });
+    if (piece.endsItem || piece.endsFirst) tokens.push(EOS);
+    // As RoBERTa has it: a pair is "first</s></s>second</s>", one item.
+    if (piece.endsFirst) tokens.push(EOS);
+    if (this.inPair) {
+      items.at(-1)!.length += tokens.length - before;
+    } else
+      items.push({
+        length: tokens.length - before,
+        file: piece.file,
+        line: piece.line,
+        label: label(piece.className),
+        flags: piece.startsDocument ? STARTS_DOCUMENT : 0,
+      });
+    this.inPair = piece.endsFirst || (this.inPair && !piece.endsItem);
     this.hash.update(piece.text);
     this.characters += piece.text.length + 1;
   }

@@ -83,7 +83,8 @@ export function flatFlac(frames: number, rate: number, stated = 4096 * frames): 
   return Buffer.concat([info, ...Array.from({ length: frames }, (_, i) => flatFrame(i, i % 100))]);
 }
 
-function codedNumber(value: number): number[] {
+/** A number as FLAC codes it, like UTF-8. */
+export function codedNumber(value: number): number[] {
   if (value < 0x80) return [value];
   if (value < 0x800) return [0xc0 | (value >> 6), 0x80 | (value & 63)];
   return [0xe0 | (value >> 12), 0x80 | ((value >> 6) & 63), 0x80 | (value & 63)];
@@ -124,7 +125,8 @@ function pagesOf(bytes: Uint8Array): Uint8Array[] {
   return pages;
 }
 
-function crc(bytes: number[], width: 8 | 16, polynomial: number): number {
+/** The checksums of FLAC, bit by bit. */
+export function crc(bytes: Iterable<number>, width: 8 | 16, polynomial: number): number {
   const top = 1 << (width - 1);
   let value = 0;
   for (const byte of bytes) {

@@ -1,0 +1,132 @@
+/**
+ * What work on a dataset shows: on a terminal one line that is redrawn (bar, amount, rate, time left) with messages scrolling
+ * above it; elsewhere a plain line every ten seconds.
+ */
+import type { DatasetEvent } from '@d2v/core';
+import pc from 'picocolors';
+import { bytes, count, duration } from './format.js';
+import type { Output } from './progress.js';
+
+type Progress = Extract<DatasetEvent, { type: 'progress' }>;
+
+const REDRAW_MS = 100;
+const PLAIN_MS = 10_000;
+/** Over how long the rate is taken. */
+const WINDOW_MS = 10_000;
+const BAR = 20;
+const VERBS = { download: 'downloading', verify: 'checking', prepare: 'preparing' } as const;
+
+/** How far one item was at some times. */
+interface Track {
+  points: [time: number, done: number][];
+  shown: number;
+}
+
+export class DataProgress {
+  private readonly tracks = new Map<string, Track>();
+  private bar = '';
+
+  constructor(
+    private readonly output: Output,
+    private readonly quiet = false,
+    private readonly now: () => number = () => performance.now(),
+  ) {}
+
+  /** Shows an event; give it to core's dataset functions as `on`. */
+  readonly on = (event: DatasetEvent): void => {
+    switch (event.type) {
+      case 'info':
+        if (!this.quiet) this.line(event.message);
+        break;
+      case 'warning':
+        this.line(`${pc.yellow('warning:')} ${event.message}`);
+        break;
+      case 'progress':
+        if (!this.quiet) this.progress(event);
+        break;
+      default:
+        event satisfies never;
+    }
+  };
+
+  /** Removes the bar. */
+  clear(): void {
+    if (this.bar) this.output.write('\r\u001b[K');
+    this.bar = '';
+  }
+
+  private line(text: string): void {
+    const { bar } = this;
+    this.clear();
+    this.output.write(`${text}\n`);
+    if (bar) this.draw(bar);
+  }
+
+  private progress(event: Progress): void {
+    const { phase, item, done, total } = event;
+    const now = this.now();
+    const key = `${phase} ${item}`;
+    // The first line comes after a while: what is quick needs none.
+    const track = this.tracks.get(key) ?? { points: [], shown: now };
+    this.tracks.set(key, track);
+    track.points.push([now, done]);
+    while (track.points.length > 2 && now - track.points[1]![0] > WINDOW_MS) track.points.shift();
+    if (this.output.isTTY) {
+      if (now - track.shown < REDRAW_MS && done !== total) return;
+      this.draw(barLine(event, rateOf(track), this.output.columns ?? 80));
+    } else {
+      if (now - track.shown < PLAIN_MS) return;
+      this.line(plainLine(event, rateOf(track)));
+    }
+    track.shown = now;
+  }
+
+  private draw(text: string): void {
+    this.output.write(`\r${text}\u001b[K`);
+    this.bar = text;
+  }
+}
+
+/** Units per second over the window; null while it cannot be told. */
+function rateOf({ points }: Track): number | null {
+  const [first, last] = [points[0], points.at(-1)];
+  if (!first || !last || last[0] - first[0] < 200) return null;
+  return Math.max(0, ((last[1] - first[1]) / (last[0] - first[0])) * 1000);
+}
+
+function parts(event: Progress, rate: number | null): string[] {
+  const { done, total, unit } = event;
+  const amount = (value: number) => (unit === 'bytes' ? bytes(value) : count(value));
+  const what = unit === 'bytes' ? '' : ` ${unit}`;
+  const left = rate && total !== null ? (total - done) / rate : null;
+  return [
+    `${amount(done)}${total === null ? '' : `/${amount(total)}`}${what}`,
+    ...(rate === null ? [] : [`${amount(Math.round(rate))}/s`]),
+    ...(left === null || left < 0.5 ? [] : [`${duration(left)} left`]),
+  ];
+}
+
+/** The line that is redrawn, cut to the width of the terminal. */
+export function barLine(event: Progress, rate: number | null, columns: number): string {
+  const { phase, item, done, total } = event;
+  const share = total ? Math.min(1, done / total) : null;
+  const filled = Math.round((share ?? 0) * BAR);
+  const bar = share === null ? '' : `${'━'.repeat(filled)}${pc.dim('─'.repeat(BAR - filled))} `;
+  const percent = share === null ? '' : `${String(Math.floor(share * 100)).padStart(3)} %  `;
+  let room = columns - 1 - (share === null ? 0 : BAR + 1) - percent.length;
+  let text = '';
+  for (const part of [`${VERBS[phase]} ${item}`, ...parts(event, rate)]) {
+    const next = text ? `  ${part}` : part.slice(0, Math.max(10, room));
+    if (next.length > room) break;
+    text += next;
+    room -= next.length;
+  }
+  return `${bar}${percent}${text}`;
+}
+
+/** `downloading train.tar: 45 % 62.1 GB/138 GB, 85.0 MB/s, 14:12 left` */
+export function plainLine(event: Progress, rate: number | null): string {
+  const { phase, item, done, total } = event;
+  const percent = total ? `${Math.floor((100 * done) / total)} %, ` : '';
+  return `${VERBS[phase]} ${item}: ${percent}${parts(event, rate).join(', ')}`;
+}

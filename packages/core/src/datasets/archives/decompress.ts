@@ -1,0 +1,122 @@
+/** Gzip and xz as streams. Several streams or members one after the other are one content, as their programs see it. */
+import { createReadStream } from 'node:fs';
+import { Readable, type Transform } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { D2vError } from '../../errors.js';
+import { ArchiveError, checkRatio } from './limits.js';
+
+export type Compression = 'gzip' | 'xz';
+
+export interface DecompressOptions {
+  /** For messages. */
+  archive: string;
+  /** Most bytes that one compressed byte may become. Default: 250. */
+  ratio?: number;
+}
+
+const MAGIC: readonly [Compression, number[]][] = [
+  ['gzip', [0x1f, 0x8b]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
+];
+
+/** How a content is compressed, by its first 6 bytes; null if it is not. */
+export function compressionOf(head: Uint8Array): Compression | null {
+  return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? null;
+}
+
+/**
+ * The plain content of a compressed stream.
+ * @throws ArchiveError when it is damaged, cut off or a bomb; D2vError where xz is not available
+ */
+export async function* decompress(
+  source: AsyncIterable<Buffer>,
+  kind: Compression,
+  { archive, ratio }: DecompressOptions,
+): AsyncGenerator<Buffer> {
+  let [compressed, plain] = [0, 0];
+  const counted = async function* () {
+    for await (const bytes of source) {
+      compressed += bytes.length;
+      yield bytes;
+    }
+  };
+  const input = Readable.from(counted(), { objectMode: false, highWaterMark: 1 << 20 });
+  const decoder = kind === 'gzip' ? createGunzip({ chunkSize: 256 << 10 }) : await xzDecoder();
+  // An error of the source must reach the reader, which sees only the decoder.
+  input.on('error', (error) => decoder.destroy(error));
+  input.pipe(decoder);
+  try {
+    for await (const bytes of decoder as AsyncIterable<Buffer>) {
+      plain += bytes.length;
+      checkRatio(archive, compressed, plain, ratio);
+      yield bytes;
+    }
+  } catch (error) {
+    throw damaged(error, archive, kind);
+  } finally {
+    input.unpipe(decoder);
+    input.destroy();
+    decoder.destroy();
+  }
+}
+
+/** The content of a file, decompressed if it is gzip or xz (by its first bytes, not its name). */
+export async function* readPlain(
+  path: string,
+  options: Partial<DecompressOptions> = {},
+): AsyncGenerator<Buffer> {
+  yield* plainOf(createReadStream(path, { highWaterMark: 256 << 10 }), { archive: path, ...options });
+}
+
+/** A stream, decompressed if it is gzip or xz. */
+export async function* plainOf(
+  source: AsyncIterable<Buffer>,
+  options: DecompressOptions,
+): AsyncGenerator<Buffer> {
+  const iterator = source[Symbol.asyncIterator]();
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < 6) {
+    const { done, value } = await iterator.next();
+    if (done) break;
+    head = head.length === 0 ? value : Buffer.concat([head, value]);
+  }
+  const whole = async function* () {
+    try {
+      if (head.length > 0) yield head;
+      for (;;) {
+        const { done, value } = await iterator.next();
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  };
+  const kind = compressionOf(head);
+  if (kind) yield* decompress(whole(), kind, options);
+  else yield* whole();
+}
+
+async function xzDecoder(): Promise<Transform> {
+  try {
+    const { default: lzma } = await import('lzma-native');
+    return lzma.createDecompressor({ threads: 1 }) as unknown as Transform;
+  } catch (error) {
+    throw new D2vError(
+      'this file is xz, and the package lzma-native has no binary for this platform: npm install lzma-native (it builds one), or unpack the file with xz and name the folder with --from',
+      { cause: error },
+    );
+  }
+}
+
+function damaged(error: unknown, archive: string, kind: Compression): unknown {
+  const { code, name } = (error ?? {}) as { code?: unknown; name?: string };
+  const ours = (typeof code === 'string' && /^Z_|^ERR_ZLIB/.test(code)) || /^LZMA/.test(name ?? '');
+  if (!ours) return error;
+  return new ArchiveError(
+    archive,
+    null,
+    `its ${kind} stream is damaged or cut off (${(error as Error).message})`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,387 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { FaultServer } from '../testing/fault-server.js';
+import { FolderLock } from '../training/folder-lock.js';
+import { ARCHIVES, letterOf, letters } from './__fixtures__/letters.js';
+import { defineDataset, isManaged } from './define.js';
+import { ensureDataset, openDataset } from './open.js';
+import { readOption } from './options.js';
+import { downloadDataset, prepareDataset } from './prepare.js';
+import { removeDataset } from './remove.js';
+import { TarShards } from './shards/tar-shards.js';
+import { datasetStats } from './stats.js';
+import type { DatasetFile, DatasetOptions, ManagedDataset } from './types.js';
+import { verifyDataset } from './verify.js';
+
+// A busy disk takes its time to flush.
+vi.setConfig({ testTimeout: 60_000 });
+
+let root: string;
+let cacheDir: string;
+let server: FaultServer;
+let said: string[];
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'd2v-datasets-'));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+beforeEach(async () => {
+  cacheDir = await mkdtemp(join(root, 'cache-'));
+  server = await FaultServer.start();
+  for (const [name, content] of Object.entries(ARCHIVES)) server.serve(`/${name}`, content);
+  said = [];
+});
+afterEach(() => server.close());
+
+const given = (more: DatasetOptions = {}): DatasetOptions => ({
+  cacheDir,
+  mirror: server.url(''),
+  acceptTerms: true,
+  backoffScale: 0.002,
+  on: (event) => {
+    if (event.type !== 'progress') said.push(event.message);
+  },
+  ...more,
+});
+const folder = () => join(cacheDir, 'datasets', 'letters');
+/** The same dataset with parts of it replaced. */
+const letters2 = (change: Partial<ManagedDataset>) => defineDataset({ ...letters, ...change });
+const tree = async (path: string) =>
+  (await readdir(path, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(path.length + 1))
+    .sort();
+
+describe('prepareDataset', () => {
+  it('downloads, prepares, records and opens', async () => {
+    const ready = await prepareDataset(letters, given());
+    expect(ready.steps.map(({ key, counts }) => [key, counts.samples])).toEqual([
+      ['train/alpha', 40],
+      ['train/beta', 40],
+      ['train/gamma', 40],
+      ['valid/alpha', 40],
+      ['valid/beta', 40],
+      ['valid/gamma', 40],
+    ]);
+    const names = ready.steps.flatMap(({ files }) => files.map(({ name }) => name));
+    expect(await tree(ready.folder)).toEqual([...names].sort());
+    expect(await tree(join(folder(), 'raw'))).toEqual(['train.tar', 'valid.tar.gz']);
+    for (const { name, bytes, sha256 } of ready.steps.flatMap(({ files }) => files)) {
+      const content = await readFile(join(ready.folder, name));
+      expect([content.length, createHash('sha256').update(content).digest('hex')]).toEqual([bytes, sha256]);
+    }
+    expect(await openDataset(letters, { cacheDir })).toEqual(ready);
+    const tars = names.filter((name) => name.endsWith('.tar'));
+    const shards = await TarShards.open(
+      tars.map((name) => join(ready.folder, name)),
+      { cacheDir },
+    );
+    expect([shards.length, shards.label(85), shards.key(85)]).toEqual([240, 2, 'gamma_5']);
+    expect((await shards.read(85, 'txt'))?.toString()).toBe(letterOf('train', 'gamma', 5).toString());
+    await shards.close();
+  });
+
+  it('does nothing twice, and adds splits to what is there', async () => {
+    await prepareDataset(letters, given({ options: { splits: ['valid'] } }));
+    expect(server.requests.map(({ path }) => path)).toEqual(['/valid.tar.gz']);
+    const before = await stat(join(folder(), 'prepared', 'default', 'valid-alpha.tar'));
+    const all = await prepareDataset(letters, given());
+    expect(server.requests.map(({ path }) => path)).toEqual(['/valid.tar.gz', '/train.tar']);
+    expect((await stat(join(all.folder, 'valid-alpha.tar'))).ino).toBe(before.ino);
+    expect(await prepareDataset(letters, given())).toEqual(all);
+    expect(server.requests).toHaveLength(2);
+  });
+
+  it('does a step again that failed, and none that did not', async () => {
+    let made: string[] = [];
+    const flaky = letters2({
+      prepare: (context) =>
+        letters.prepare({
+          ...context,
+          step: (key, make) =>
+            context.step(key, async (output) => {
+              made.push(key);
+              if (key === 'train/beta' && made.length === 2) {
+                await writeFile(join(output.folder, 'half'), 'x');
+                throw new Error('power cut');
+              }
+              return make(output);
+            }),
+        }),
+    });
+    await expect(prepareDataset(flaky, given())).rejects.toThrow('power cut');
+    await expect(openDataset(letters, { cacheDir })).rejects.toThrow(
+      'letters is not prepared (prepared is default: ): run d2v data prepare letters',
+    );
+    made = [];
+    const ready = await prepareDataset(flaky, given());
+    expect(made).toEqual(['train/beta', 'train/gamma', 'valid/alpha', 'valid/beta', 'valid/gamma']);
+    expect((await tree(ready.folder)).filter((name) => name.includes('half'))).toEqual([]);
+  });
+
+  it('prepares each set of options by itself, from the same downloads', async () => {
+    const plain = await prepareDataset(letters, given({ options: { splits: 'train' } }));
+    const upper = await prepareDataset(letters, given({ options: { splits: 'train', upper: true } }));
+    expect(upper.folder).toBe(join(folder(), 'prepared', 'upper-true'));
+    expect(server.requests).toHaveLength(1);
+    expect((await openDataset(letters, { cacheDir, options: { splits: ['train'] } })).folder).toBe(
+      plain.folder,
+    );
+    await rm(plain.folder, { recursive: true });
+  });
+
+  it('opens what there is where nothing is asked for', async () => {
+    const made = await prepareDataset(letters, given({ options: { splits: 'train', upper: true } }));
+    expect(await openDataset(letters, { cacheDir })).toEqual(made);
+    expect(await ensureDataset(letters, given())).toEqual(made);
+    await expect(openDataset(letters, { cacheDir, options: { splits: 'valid' } })).rejects.toThrow(
+      /not prepared \(prepared is upper-true: train\): run d2v data prepare letters --splits valid/,
+    );
+  });
+
+  it('prepares again for another version', async () => {
+    const first = await prepareDataset(letters, given({ options: { splits: 'train' } }));
+    const next = letters2({ version: 2 });
+    await expect(openDataset(next, { cacheDir, options: { splits: 'train' } })).rejects.toThrow(
+      'not prepared',
+    );
+    await prepareDataset(next, given({ options: { splits: 'train' } }));
+    expect(said.join()).toContain('prepared by another version: preparing it again');
+    expect(server.requests).toHaveLength(1);
+    expect(await tree(first.folder)).toHaveLength(6);
+  });
+
+  it('uses archives of the user where they lie, once they are verified', async () => {
+    const own = await mkdtemp(join(root, 'own-'));
+    for (const [name, content] of Object.entries(ARCHIVES)) await writeFile(join(own, name), content);
+    const ready = await prepareDataset(letters, given({ from: own, mirror: undefined, acceptTerms: false }));
+    expect(ready.steps).toHaveLength(6);
+    expect(await tree(folder()).then((names) => names.filter((name) => name.startsWith('raw')))).toEqual([]);
+    expect((await datasetStats('letters', cacheDir))?.raw.files).toBe(2);
+    await removeDataset(letters, { cacheDir });
+    expect(await readdir(own)).toHaveLength(2);
+    await writeFile(join(own, 'train.tar'), Buffer.alloc(ARCHIVES['train.tar']!.length));
+    await expect(prepareDataset(letters, given({ from: own }))).rejects.toThrow(
+      /own-.*train.tar is not the published train.tar of letters: its md5 is/,
+    );
+    await truncate(join(own, 'train.tar'), 100);
+    await expect(prepareDataset(letters, given({ from: own }))).rejects.toThrow(
+      /it has 100 bytes, published are/,
+    );
+  });
+
+  it('takes files that were put into its folder, and fetches damaged ones again', async () => {
+    await downloadDataset(letters, given({ options: { splits: 'valid' } }));
+    await rm(join(folder(), 'dataset.json'));
+    await downloadDataset(letters, given());
+    expect(server.requests.map(({ path }) => path)).toEqual(['/valid.tar.gz', '/train.tar']);
+    await truncate(join(folder(), 'raw', 'train.tar'), 1000);
+    const files = await downloadDataset(letters, given());
+    expect((await readFile(files.get('train.tar')!)).equals(ARCHIVES['train.tar']!)).toBe(true);
+    expect(said.join()).toMatch(/train.tar is damaged \(it has 1000 bytes/);
+  });
+
+  it('asks for the terms before the first download, once', async () => {
+    const refused = { ...given(), acceptTerms: false };
+    await expect(prepareDataset(letters, refused)).rejects.toThrow(/letters has terms of use \(CC0\).*--yes/);
+    const asked: string[] = [];
+    const answer = (yes: boolean) => ({
+      confirmTerms: async ({ name }: ManagedDataset) => {
+        asked.push(name);
+        return yes;
+      },
+    });
+    await expect(downloadDataset(letters, { ...refused, ...answer(false) })).rejects.toThrow(
+      'were not accepted',
+    );
+    expect(server.requests).toEqual([]);
+    await downloadDataset(letters, { ...refused, ...answer(true), options: { splits: 'valid' } });
+    await downloadDataset(letters, refused);
+    expect(asked).toEqual(['letters', 'letters']);
+  });
+
+  it('says offline what is missing and where it goes', async () => {
+    await expect(prepareDataset(letters, given({ offline: true }))).rejects.toThrow(
+      `train.tar of letters is not here and the network is not to be used (offline): put it into ${join(folder(), 'raw')}, or name a folder that holds it with --from`,
+    );
+  });
+
+  it('checks the disk first', async () => {
+    const huge = letters2({ preparedBytes: () => 2 ** 55 });
+    await expect(prepareDataset(huge, given())).rejects.toThrow(
+      /needs 32768 TB, the disk of .* has .* free: make room/,
+    );
+    expect(server.requests).toEqual([]);
+  });
+
+  it('waits for another process, and says so', async () => {
+    await downloadDataset(letters, given({ options: { splits: 'valid' } }));
+    const lock = await FolderLock.acquire(folder(), 'test');
+    const work = prepareDataset(letters, given());
+    await vi.waitFor(() =>
+      expect(said.join()).toMatch(/process \d+ is working on letters since .*: waiting for it/),
+    );
+    const other = prepareDataset(letters, given());
+    await (lock as FolderLock).release();
+    expect(await work).toEqual(await other);
+    expect(server.requests.filter(({ path }) => path === '/train.tar')).toHaveLength(1);
+  });
+
+  it('stops between pieces of work when it is told to', async () => {
+    const controller = new AbortController();
+    const on: DatasetOptions['on'] = (event) => {
+      if (event.type === 'progress' && event.phase === 'prepare' && event.item === 'beta') controller.abort();
+    };
+    await expect(prepareDataset(letters, given({ on, signal: controller.signal }))).rejects.toThrow(/abort/i);
+    expect(
+      Object.keys(JSON.parse(await readFile(join(folder(), 'dataset.json'), 'utf8')).prepared.default.steps),
+    ).toEqual(['train/alpha']);
+    expect((await prepareDataset(letters, given())).steps).toHaveLength(6);
+  });
+
+  it('names options and splits that there are not', async () => {
+    const fail = (options: Record<string, unknown>) =>
+      expect(prepareDataset(letters, given({ options }))).rejects;
+    await fail({ uper: true }).toThrow('options of letters: unknown key "uper" (did you mean "upper"?)');
+    await fail({ upper: 3 }).toThrow('options of letters: upper must be true or false, not 3');
+    await fail({ splits: 'tran' }).toThrow(
+      'letters has no split "tran" (did you mean "train"?): there are train, valid',
+    );
+    await fail({ splits: [] }).toThrow('splits of letters must be a list of names');
+    expect(readOption(letters, 'pause_ms', '5')).toEqual({ pause_ms: 5 });
+    expect(() => readOption(letters, 'uper', '5')).toThrow(
+      '--uper: the dataset letters has no such option (did you mean "upper"?)',
+    );
+    expect(() => readOption(letters, 'pause_ms', 'x')).toThrow('--pause-ms must be a number, not "x"');
+  });
+
+  it('gets lists of files from the network, and remembers them', async () => {
+    server.serve('/list.json', JSON.stringify(['a.txt']));
+    server.serve('/data/a.txt', 'hello');
+    server.fault('/list.json', { kind: 'status', status: 503, times: 1 });
+    const listed = letters2({
+      splits: undefined,
+      files: async ({ fetchText, mirror }): Promise<DatasetFile[]> =>
+        (JSON.parse(await fetchText(`${mirror}/list.json`)) as string[]).map((name) => ({
+          name: `sub/${name}`,
+          urls: ['https://nowhere.invalid/a'],
+          mirrorPath: `data/${name}`,
+        })),
+      async prepare({ step, files }) {
+        await step('copy', async (output) => {
+          await writeFile(join(output.folder, 'copy.txt'), await readFile(files[0]!.path));
+          return { texts: 1 };
+        });
+      },
+    });
+    await expect(downloadDataset(listed, given({ offline: true }))).rejects.toThrow(
+      /list of files of letters is not known yet/,
+    );
+    const files = await downloadDataset(listed, given());
+    expect([...files.keys()]).toEqual(['sub/a.txt']);
+    const ready = await prepareDataset(listed, given({ offline: true }));
+    expect(ready.splits).toEqual(['all']);
+    expect(await readFile(join(ready.folder, 'copy.txt'), 'utf8')).toBe('hello');
+  });
+
+  it('refuses what a plugin must not do', async () => {
+    const naming = (name: string) =>
+      letters2({ files: () => [{ name, urls: [server.url('/train.tar')] }], prepare: async () => {} });
+    await expect(downloadDataset(naming('../../evil'), given())).rejects.toThrow('does not stay in');
+    const writing = (steps: [string, string][]) =>
+      letters2({
+        prepare: async ({ step }) => {
+          for (const [key, name] of steps) {
+            await step(key, async ({ folder: target }) => {
+              await writeFile(join(target, name), key);
+              return {};
+            });
+          }
+        },
+      });
+    await expect(
+      prepareDataset(
+        writing([
+          ['a', 'x'],
+          ['b', 'x'],
+        ]),
+        given(),
+      ),
+    ).rejects.toThrow('the steps "a" and "b" both write x');
+    await expect(
+      prepareDataset(
+        writing([
+          ['a', 'x'],
+          ['a', 'y'],
+        ]),
+        given(),
+      ),
+    ).rejects.toThrow('step "a" is there twice');
+    await expect(prepareDataset(writing([['../a', 'x']]), given())).rejects.toThrow('its key must be');
+    expect(() => defineDataset({ ...letters, terms: '' })).toThrow('dataset "letters": terms must be a text');
+    expect(() => defineDataset({ ...letters, options: {} as typeof letters.options })).toThrow(
+      'options must be a schema',
+    );
+    expect([
+      isManaged(letters),
+      isManaged({ description: '', license: '', size: '' }),
+      isManaged(undefined),
+    ]).toEqual([true, false, false]);
+  });
+
+  it('does not use a manifest that cannot be understood', async () => {
+    await downloadDataset(letters, given({ options: { splits: 'valid' } }));
+    await writeFile(join(folder(), 'dataset.json'), '{"format": 1');
+    await expect(prepareDataset(letters, given())).rejects.toThrow(
+      /dataset.json is not what was written there: remove it/,
+    );
+  });
+});
+
+describe('verifyDataset', () => {
+  it('finds what is damaged or missing, and the next preparation mends only that', async () => {
+    const ready = await prepareDataset(letters, given());
+    expect(await verifyDataset(letters, given())).toMatchObject({ files: 14, problems: [] });
+    const victim = join(ready.folder, 'train-beta.tar');
+    const content = await readFile(victim);
+    content[700]! ^= 1;
+    await writeFile(victim, content);
+    await rm(join(ready.folder, 'valid-gamma.tar.idx'));
+    const raw = join(folder(), 'raw', 'train.tar');
+    await truncate(raw, 5);
+    const untouched = await stat(join(ready.folder, 'train-alpha.tar'));
+    const { problems } = await verifyDataset(letters, given());
+    expect(problems.map(({ file, problem }) => [file, problem.slice(0, 14)]).sort()).toEqual(
+      [
+        [raw, 'it has 5 bytes'],
+        [victim, 'its sha256 is '],
+        [join(ready.folder, 'valid-gamma.tar.idx'), 'it is missing'],
+      ].sort(),
+    );
+    await expect(openDataset(letters, { cacheDir })).rejects.toThrow('not prepared');
+    expect(await prepareDataset(letters, given())).toEqual(ready);
+    expect((await stat(join(ready.folder, 'train-alpha.tar'))).ino).toBe(untouched.ino);
+    expect((await verifyDataset(letters, given())).problems).toEqual([]);
+  });
+});
+
+describe('removeDataset and datasetStats', () => {
+  it('know what is there', async () => {
+    expect(await datasetStats('letters', cacheDir)).toBeNull();
+    expect(await removeDataset(letters, { cacheDir })).toBe(false);
+    await prepareDataset(letters, given());
+    const found = await datasetStats('letters', cacheDir);
+    expect(found).toMatchObject({
+      raw: { files: 2 },
+      prepared: [{ variant: 'default', splits: ['train', 'valid'], files: 12 }],
+    });
+    expect(found?.prepared[0]?.counts.samples).toBe(240);
+    expect(await removeDataset(letters, { cacheDir }, 'raw')).toBe(true);
+    expect((await datasetStats('letters', cacheDir))?.raw).toEqual({ files: 0, bytes: 0 });
+    expect((await prepareDataset(letters, given({ offline: true }))).steps).toHaveLength(6);
+    expect(await removeDataset(letters, { cacheDir })).toBe(true);
+    expect(await readdir(join(cacheDir, 'datasets'))).toEqual([]);
+  });
+});

@@ -1,0 +1,41 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TransientError } from './errors.js';
+
+const FIRST_SECONDS = 1;
+const MOST_SECONDS = 60;
+
+/**
+ * Counts attempts that brought nothing and says how long to wait: twice as long after each, up to a minute, half of it by
+ * chance so that many clients do not come back at once; longer if the server says so.
+ */
+export class Backoff {
+  private failures = 0;
+
+  /** @param scale of the waiting times; tests have no patience */
+  constructor(
+    private readonly most: number,
+    private readonly scale = 1,
+  ) {}
+
+  /** Something came: the next failure is the first one again. */
+  progressed(): void {
+    this.failures = 0;
+  }
+
+  /** Notes a failure. @returns seconds to wait, or null when there were too many in a row */
+  failed({ retryAfter }: Pick<TransientError, 'retryAfter'>, random = Math.random()): number | null {
+    this.failures++;
+    if (this.failures > this.most) return null;
+    const full = Math.min(MOST_SECONDS, FIRST_SECONDS * 2 ** (this.failures - 1));
+    const own = (full / 2 + (full / 2) * random) * this.scale;
+    return Math.max(own, retryAfter ?? 0);
+  }
+}
+
+/** Waits. @throws what the signal was aborted with */
+export async function pause(seconds: number, signal?: AbortSignal): Promise<void> {
+  await sleep(seconds * 1000, undefined, { signal }).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    throw error;
+  });
+}

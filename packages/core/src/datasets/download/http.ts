@@ -1,0 +1,189 @@
+/**
+ * HTTP for downloads: follows redirects itself, so that credentials go to one host alone, and gives up connections that
+ * stall. Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
+ */
+import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+import { connectionError, TransientError, UnavailableError } from './errors.js';
+import { shownUrl } from './url.js';
+
+const MOST_REDIRECTS = 10;
+/** Slower than this over a whole stall period counts as stalled. */
+const LEAST_RATE = 1024;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+export interface HttpOptions {
+  /** Seconds without data, or with less than `LEAST_RATE`, after which a connection is given up. */
+  stallSeconds: number;
+  /** Sent as `Authorization: Bearer` to the host of the URL that is asked for, never to where it redirects. */
+  token?: string | null;
+  signal?: AbortSignal;
+}
+
+export interface HttpResponse {
+  status: number;
+  headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** The body; gives up when it stalls. Ends early, without an error, only after `discard`. */
+  body: AsyncIterable<Buffer>;
+  /** Throws the body away. */
+  discard(): void;
+}
+
+/** Makes requests over connections that it keeps; to be closed. */
+export class HttpClient {
+  private readonly agent: Dispatcher;
+
+  constructor(private readonly options: HttpOptions) {
+    const ms = options.stallSeconds * 1000;
+    this.agent = new EnvHttpProxyAgent({
+      connect: { timeout: Math.min(ms, 30_000) },
+      headersTimeout: ms,
+      // The body is watched here: this one would know nothing of a server that sends a byte now and then.
+      bodyTimeout: 0,
+      // Browsers' trick of trying IPv6 and IPv4 side by side.
+      autoSelectFamily: true,
+      noProxy: noProxy(),
+    });
+  }
+
+  /**
+   * GET, redirects followed.
+   * @throws TransientError when another attempt may help, UnavailableError when not
+   */
+  async get(
+    url: string,
+    headers: Record<string, string> = {},
+    signal = this.options.signal,
+  ): Promise<HttpResponse> {
+    const origin = new URL(url).origin;
+    const seen = new Set<string>();
+    let at = url;
+    for (let hops = 0; hops <= MOST_REDIRECTS; hops++) {
+      if (seen.has(at)) throw new UnavailableError(`${shownUrl(url)}: its redirects run in a circle`);
+      seen.add(at);
+      const own = new URL(at).origin === origin;
+      const response = await this.once(at, { ...headers, ...(own && this.authorization(url)) }, signal);
+      if (!REDIRECTS.has(response.status)) return response;
+      response.discard();
+      at = redirectTarget(response, at, url);
+    }
+    throw new UnavailableError(`${shownUrl(url)}: more than ${MOST_REDIRECTS} redirects`);
+  }
+
+  async close(): Promise<void> {
+    await this.agent.destroy();
+  }
+
+  /** Credentials in the URL go before the token. */
+  private authorization(url: string): Record<string, string> {
+    const { username, password } = new URL(url);
+    if (username || password) {
+      const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+      return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+    }
+    return this.options.token ? { authorization: `Bearer ${this.options.token}` } : {};
+  }
+
+  private async once(
+    url: string,
+    headers: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<HttpResponse> {
+    const bare = new URL(url);
+    bare.username = '';
+    bare.password = '';
+    const {
+      statusCode,
+      headers: answered,
+      body,
+    } = await request(bare, {
+      dispatcher: this.agent,
+      signal,
+      // Sizes and checksums are those of the file as it is published, so it must come as it is.
+      headers: { 'user-agent': 'd2v', 'accept-encoding': 'identity', ...headers },
+    }).catch((error: unknown) => {
+      signal?.throwIfAborted();
+      throw connectionError(error, url);
+    });
+    // What is thrown away may still fail.
+    body.on('error', () => undefined);
+    const discard = () => void body.destroy();
+    return {
+      status: statusCode,
+      headers: answered,
+      discard,
+      body: watched(body, this.options.stallSeconds, url, signal),
+    };
+  }
+}
+
+/** `NO_PROXY`, and this machine: what it serves itself is behind no proxy. */
+function noProxy(): string {
+  const given = process.env.no_proxy ?? process.env.NO_PROXY ?? '';
+  return given.trim() === '*' ? '*' : [given, 'localhost', '127.0.0.1', '[::1]'].join(',');
+}
+
+function redirectTarget({ headers }: HttpResponse, from: string, asked: string): string {
+  const { location } = headers;
+  if (typeof location !== 'string' || !URL.canParse(location, from)) {
+    throw new UnavailableError(`${shownUrl(asked)}: it redirects to nowhere`);
+  }
+  const target = new URL(location, from);
+  const downgraded = new URL(from).protocol === 'https:' && target.protocol !== 'https:';
+  if (downgraded || !/^https?:$/.test(target.protocol)) {
+    throw new UnavailableError(
+      `${shownUrl(asked)}: it redirects to ${shownUrl(target.href)}, which is not safe`,
+    );
+  }
+  // Credentials that a redirect brings along are the target's own doing: they are not used.
+  target.username = '';
+  target.password = '';
+  return target.href;
+}
+
+type Body = AsyncIterable<Buffer> & { destroy(error?: Error): unknown };
+
+/** The body, given up when it stalls. Only the time spent waiting counts: a reader that is slow on purpose is fine. */
+async function* watched(body: Body, stallSeconds: number, url: string, signal?: AbortSignal) {
+  const iterator = body[Symbol.asyncIterator]();
+  let waited = 0;
+  let received = 0;
+  try {
+    for (;;) {
+      const start = performance.now();
+      const result = await inTime(iterator.next(), stallSeconds, body);
+      if (result.done) return;
+      waited += (performance.now() - start) / 1000;
+      received += result.value.length;
+      if (waited >= stallSeconds) {
+        if (received < LEAST_RATE * waited) throw stalled(stallSeconds);
+        waited = 0;
+        received = 0;
+      }
+      yield result.value;
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error instanceof TransientError ? error : connectionError(error, url);
+  } finally {
+    body.destroy();
+  }
+}
+
+const stalled = (seconds: number) => new TransientError(`the server sent next to nothing for ${seconds} s`);
+
+async function inTime<T>(result: Promise<T>, seconds: number, body: Body): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(stalled(seconds)), seconds * 1000);
+  });
+  try {
+    return await Promise.race([result, late]);
+  } catch (error) {
+    // The read that is left open fails when the body is destroyed.
+    result.catch(() => undefined);
+    body.destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}

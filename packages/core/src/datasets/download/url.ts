@@ -1,0 +1,22 @@
+import { D2vError } from '../../errors.js';
+
+/** A URL for messages and records: without credentials, query (signatures, tokens) and fragment. */
+export function shownUrl(url: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  return parsed ? `${parsed.protocol}//${parsed.host}${parsed.pathname}` : 'the URL';
+}
+
+/** @throws D2vError unless it is http or https; the message shows no credentials */
+export function checkUrl(url: string, what: string): URL {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  if (parsed?.protocol === 'http:' || parsed?.protocol === 'https:') return parsed;
+  throw new D2vError(`${what} must be a URL that begins with https:// or http://`);
+}
+
+/** `base` with a relative path behind it; a query of the base stays. */
+export function joinUrl(base: string, path: string): string {
+  const url = checkUrl(base, 'the mirror');
+  const folder = url.pathname.replace(/\/+$/, '');
+  url.pathname = `${folder}/${path.split('/').map(encodeURIComponent).join('/')}`;
+  return url.href;
+}

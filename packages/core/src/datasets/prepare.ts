@@ -1,0 +1,143 @@
+/** `d2v data download` and `prepare`: doing what is missing, under the folder's lock. */
+import { mkdir, rm } from 'node:fs/promises';
+import { explainCacheError } from '../data/packages/cache-error.js';
+import { D2vError } from '../errors.js';
+import { bringFiles, type PresentFile } from './download/files.js';
+import { variantFolder } from './folder/folder.js';
+import { Manifest, readManifest, type VariantRecord } from './folder/manifest.js';
+import { Steps } from './folder/steps.js';
+import { type Session, startSession } from './session.js';
+import type { DatasetOptions, ManagedDataset, PreparedStep, ReadyDataset } from './types.js';
+
+/**
+ * Downloads what is missing of a dataset's chosen splits.
+ * @returns where the files are, by name
+ * @throws D2vError in one line with the remedy; what came so far is kept
+ */
+export async function downloadDataset(
+  dataset: ManagedDataset,
+  given: DatasetOptions = {},
+): Promise<Map<string, string>> {
+  const session = startSession(dataset, given);
+  return explained(session, () =>
+    session.locked(async () => {
+      const manifest = await Manifest.open(session.folder, dataset.name, dataset.license);
+      const files = await bringFiles(session, manifest);
+      return new Map(files.map(({ name, path }) => [name, path]));
+    }),
+  );
+}
+
+/**
+ * Downloads and prepares what is missing of a dataset's chosen splits; returns at once when nothing is.
+ * @throws D2vError in one line with the remedy; what was done so far is kept
+ */
+export async function prepareDataset<O>(
+  dataset: ManagedDataset<O>,
+  given: DatasetOptions = {},
+): Promise<ReadyDataset<O>> {
+  const session = startSession(dataset, given);
+  return explained(session, async () => {
+    const ready = readyIn(session, await readManifest(session.folder));
+    if (ready) return ready as ReadyDataset<O>;
+    return session.locked(async () => {
+      const manifest = await Manifest.open(session.folder, dataset.name, dataset.license);
+      // Another process may have done it while this one waited.
+      if (!readyIn(session, manifest.content)) await prepareLocked(session, manifest);
+      return readyIn(session, manifest.content) as ReadyDataset<O>;
+    });
+  });
+}
+
+async function prepareLocked(session: Session, manifest: Manifest): Promise<void> {
+  const { dataset, chosen, folder } = session;
+  const needed = dataset.preparedBytes?.(chosen.options, chosen.splits) ?? 0;
+  const files = await bringFiles(session, manifest, needed);
+  const target = variantFolder(folder, chosen.variant);
+  const variant = await freshVariant(session, manifest, target);
+  await mkdir(target, { recursive: true });
+  const steps = new Steps(target, variant, manifest);
+  await dataset.prepare({
+    options: chosen.options,
+    splits: chosen.splits,
+    folder: target,
+    threads: session.threads,
+    from: session.given.from ?? null,
+    files,
+    raw: (name) => rawPath(dataset, files, name),
+    step: (key, make) => {
+      session.signal.throwIfAborted();
+      return steps.run(key, make);
+    },
+    progress: (item, done, total, unit) =>
+      session.emit({ type: 'progress', phase: 'prepare', item, done, total, unit }),
+    log: session.log,
+    warn: session.warn,
+    signal: session.signal,
+  });
+  await steps.sweep();
+  await manifest.update(() => {
+    variant.complete = [...new Set([...variant.complete, ...chosen.splits])].sort();
+  });
+}
+
+/** The manifest's part of a variant; what another version has made is removed. */
+async function freshVariant(
+  { dataset, chosen, log }: Session,
+  manifest: Manifest,
+  target: string,
+): Promise<VariantRecord> {
+  const known = manifest.content.prepared[chosen.variant];
+  if (known && isCurrent(known, dataset, chosen.options)) return known;
+  if (known) {
+    log(`${dataset.name} was prepared by another version: preparing it again`);
+    await manifest.update((content) => {
+      delete content.prepared[chosen.variant];
+    });
+    await rm(target, { recursive: true, force: true });
+  }
+  const fresh: VariantRecord = { version: dataset.version, options: chosen.options, complete: [], steps: {} };
+  await manifest.update((content) => {
+    content.prepared[chosen.variant] = fresh;
+  });
+  return fresh;
+}
+
+const isCurrent = (variant: VariantRecord, dataset: ManagedDataset, options: unknown): boolean =>
+  variant.version === dataset.version && JSON.stringify(variant.options) === JSON.stringify(options);
+
+/** The dataset as the manifest has it, if all chosen splits are prepared. */
+export function readyIn(
+  session: Session,
+  content: Awaited<ReturnType<typeof readManifest>>,
+): ReadyDataset | null {
+  const { dataset, chosen, folder } = session;
+  const variant = content?.prepared[chosen.variant];
+  if (!variant || !isCurrent(variant, dataset, chosen.options)) return null;
+  if (!chosen.splits.every((split) => variant.complete.includes(split))) return null;
+  const steps: PreparedStep[] = Object.entries(variant.steps)
+    .map(([key, step]) => ({ key, ...step }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+  return {
+    name: dataset.name,
+    folder: variantFolder(folder, chosen.variant),
+    options: chosen.options,
+    splits: chosen.splits,
+    steps,
+  };
+}
+
+function rawPath(dataset: ManagedDataset, files: readonly PresentFile[], name: string): string {
+  const file = files.find((one) => one.name === name);
+  if (file) return file.path;
+  throw new D2vError(`dataset ${dataset.name}: its preparation asks for ${name}, which is none of its files`);
+}
+
+/** Errors of the disk as one line. */
+export async function explained<T>({ folder }: Session, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw explainCacheError(error, folder);
+  }
+}

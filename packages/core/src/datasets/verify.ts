@@ -1,0 +1,94 @@
+import { rm } from 'node:fs/promises';
+import { checksumFile, mismatch, wantedAlgorithms } from './download/checksums.js';
+import { fileSize, inside, rawFolder, variantFolder } from './folder/folder.js';
+import { Manifest } from './folder/manifest.js';
+import { explained } from './prepare.js';
+import { type Session, startSession } from './session.js';
+import type { Checksums, DatasetOptions, ManagedDataset } from './types.js';
+
+/** What `d2v data verify` has found. */
+export interface VerifyReport {
+  /** Files and bytes that were read. */
+  files: number;
+  bytes: number;
+  /** Files that are missing or differ from their checksums. */
+  problems: { file: string; problem: string }[];
+}
+
+/**
+ * Compares all files of a dataset, raw and prepared, with their checksums. What is missing or damaged is struck off the
+ * manifest (and a damaged download removed), so that the next `prepareDataset` makes it again, and nothing else.
+ */
+export async function verifyDataset(
+  dataset: ManagedDataset,
+  given: DatasetOptions = {},
+): Promise<VerifyReport> {
+  const session = startSession(dataset, given);
+  return explained(session, () =>
+    session.locked(async () => {
+      const manifest = await Manifest.open(session.folder, dataset.name, dataset.license);
+      const report: VerifyReport = { files: 0, bytes: 0, problems: [] };
+      await verifyRaw(session, manifest, report);
+      await verifyPrepared(session, manifest, report);
+      return report;
+    }),
+  );
+}
+
+async function verifyRaw(session: Session, manifest: Manifest, report: VerifyReport): Promise<void> {
+  for (const [name, record] of Object.entries(manifest.content.raw)) {
+    const path = record.path ?? inside(rawFolder(session.folder), name);
+    const problem = await check(session, path, name, record.bytes, record.checksums, report);
+    if (problem === null) continue;
+    // Removing raw files is a way to save space, not damage.
+    if (problem !== MISSING) report.problems.push({ file: path, problem });
+    if (problem !== MISSING && record.path === undefined) await rm(path, { force: true });
+    await manifest.update((content) => {
+      delete content.raw[name];
+    });
+  }
+}
+
+async function verifyPrepared(session: Session, manifest: Manifest, report: VerifyReport): Promise<void> {
+  for (const [variantName, variant] of Object.entries(manifest.content.prepared)) {
+    const folder = variantFolder(session.folder, variantName);
+    for (const [key, step] of Object.entries(variant.steps)) {
+      let damaged = false;
+      for (const { name, bytes, sha256 } of step.files) {
+        const path = inside(folder, name);
+        const problem = await check(session, path, name, bytes, { sha256 }, report);
+        if (problem !== null) report.problems.push({ file: path, problem });
+        damaged ||= problem !== null;
+      }
+      if (!damaged) continue;
+      await manifest.update(() => {
+        delete variant.steps[key];
+        variant.complete = [];
+      });
+    }
+  }
+}
+
+const MISSING = 'it is missing';
+
+async function check(
+  session: Session,
+  path: string,
+  item: string,
+  bytes: number,
+  checksums: Checksums,
+  report: VerifyReport,
+): Promise<string | null> {
+  const size = await fileSize(path);
+  if (size === null) return MISSING;
+  if (size !== bytes) return `it has ${size} bytes instead of ${bytes}`;
+  const actual = await checksumFile(
+    path,
+    wantedAlgorithms(checksums).slice(0, 1),
+    (done, total) => session.emit({ type: 'progress', phase: 'verify', item, done, total, unit: 'bytes' }),
+    session.signal,
+  );
+  report.files++;
+  report.bytes += size;
+  return mismatch(checksums, actual.checksums);
+}

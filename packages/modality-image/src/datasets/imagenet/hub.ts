@@ -1,0 +1,160 @@
+/** The release on the Hugging Face hub: parquet files of shuffled rows, an image and its class each. */
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  ArchiveError,
+  D2vError,
+  type DatasetFile,
+  type FilesContext,
+  mapConcurrent,
+  type ParquetRow,
+  type PrepareContext,
+  parquetRowCount,
+  readParquet,
+  z,
+} from '@d2v/core';
+import { writeClasses } from './classes.js';
+import { keyOf, type PictureOptions, type SourcePicture, writePictures } from './pictures.js';
+
+type Context = PrepareContext<PictureOptions>;
+
+const HUB = 'https://huggingface.co';
+const REPOSITORY = 'datasets/ILSVRC/imagenet-1k';
+/** `train-00003-of-00294.parquet`; the hub calls the valid part validation. */
+const PART = /^(train|validation)-(\d{5})-of-(\d{5})\.parquet$/;
+const PARTS: Record<string, string> = { train: 'train', valid: 'validation' };
+
+const listing = z.array(
+  z.object({
+    path: z.string(),
+    size: z.int(),
+    /** Large files are addressed by their SHA-256. */
+    lfs: z.object({ oid: z.string().regex(/^[0-9a-f]{64}$/), size: z.int() }).optional(),
+  }),
+);
+
+/** The parquet files of some parts, with sizes and checksums from the hub, or as they lie in the folder `from`. */
+export async function hubFiles({
+  splits,
+  from,
+  mirror,
+  fetchText,
+}: Pick<FilesContext<unknown>, 'splits' | 'from' | 'mirror' | 'fetchText'>): Promise<DatasetFile[]> {
+  const found = from === null ? [] : await foundFiles(from);
+  const files = splits.every((split) => found.some((file) => isOf(split, file)))
+    ? found
+    : await listedFiles(mirror ?? HUB, fetchText);
+  return splits.flatMap((split) =>
+    complete(
+      split,
+      files.filter((file) => isOf(split, file)),
+    ),
+  );
+}
+
+const baseOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+const isOf = (split: string, { name }: DatasetFile): boolean => PART.exec(baseOf(name))?.[1] === PARTS[split];
+
+async function foundFiles(from: string): Promise<DatasetFile[]> {
+  const files: DatasetFile[] = [];
+  for (const folder of ['', 'data']) {
+    const names = await readdir(join(from, folder)).catch(() => []);
+    for (const name of names.filter((one) => PART.test(one)).sort()) {
+      files.push({ name: folder === '' ? name : `${folder}/${name}`, urls: [] });
+    }
+    if (files.length > 0) break;
+  }
+  return files;
+}
+
+async function listedFiles(
+  base: string,
+  fetchText: (url: string) => Promise<string>,
+): Promise<DatasetFile[]> {
+  const url = `${base}/api/${REPOSITORY}/tree/main/data`;
+  const text = await fetchText(url);
+  let entries: z.output<typeof listing>;
+  try {
+    entries = listing.parse(JSON.parse(text));
+  } catch (error) {
+    throw new D2vError(`${url}: this is not the hub's list of files`, { cause: error });
+  }
+  return entries
+    .filter(({ path }) => PART.test(baseOf(path)))
+    .map(({ path, size, lfs }) => ({
+      name: path,
+      urls: [`${HUB}/${REPOSITORY}/resolve/main/${path}`],
+      mirrorPath: `${REPOSITORY}/resolve/main/${path}`,
+      bytes: lfs?.size ?? size,
+      ...(lfs && { checksums: { sha256: lfs.oid } }),
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** @throws D2vError if one of `of` files is not there */
+function complete(split: string, files: DatasetFile[]): DatasetFile[] {
+  const total = Number(PART.exec(baseOf(files[0]?.name ?? ''))?.[3] ?? 1);
+  const numbers = new Set(files.map(({ name }) => Number(PART.exec(baseOf(name))![2])));
+  for (let i = 0; i < total; i++) {
+    if (!numbers.has(i))
+      throw new D2vError(`imagenet: of the ${total} parquet files of ${split}, number ${i} is missing`);
+  }
+  return files;
+}
+
+/** One shard per parquet file. */
+export async function prepareHub(ctx: Context, split: string): Promise<void> {
+  const files = ctx.files.filter((file) => isOf(split, file));
+  const numbers = files.map(({ name }) => PART.exec(baseOf(name))![2]!);
+  await mapConcurrent(files, ctx.threads, ({ path }, i) => {
+    const name = `${split}-${numbers[i]}`;
+    return ctx.step(`${split}/${numbers[i]}`, async (output) => {
+      const classes: Record<string, string> = {};
+      const rows = images(path, name, classes, ctx.signal);
+      const counts = await writePictures(ctx, output, name, rows, await parquetRowCount(path));
+      await writeFile(join(output.folder, `${name}.classes.json`), `${JSON.stringify(classes)}\n`);
+      return counts;
+    });
+  });
+  await ctx.step(`${split}/classes`, async (output) => {
+    const merged: (string | null)[] = [];
+    for (const number of numbers) {
+      const text = await readFile(join(ctx.folder, `${split}-${number}.classes.json`), 'utf8');
+      for (const [label, wnid] of Object.entries(JSON.parse(text) as Record<string, string>)) {
+        merged[Number(label)] = wnid;
+      }
+    }
+    await writeClasses(
+      output,
+      split,
+      Array.from(merged, (wnid) => wnid ?? null),
+    );
+    return {};
+  });
+}
+
+/** @param classes gets the WordNet ids that the names of the images end with, by class number */
+async function* images(
+  path: string,
+  part: string,
+  classes: Record<string, string>,
+  signal: AbortSignal,
+): AsyncGenerator<SourcePicture> {
+  let row = 0;
+  for await (const content of readParquet(path, { columns: ['image', 'label'], signal })) {
+    const { bytes, name, label } = parseRow(content, path, row);
+    const wnid = name?.match(/n\d{8}/g)?.at(-1);
+    if (wnid !== undefined) classes[label] ??= wnid;
+    yield { name: name ? keyOf(name) : `${part}_${String(row).padStart(6, '0')}`, bytes, label };
+    row++;
+  }
+}
+
+function parseRow({ image, label }: ParquetRow, path: string, row: number) {
+  const { bytes, path: name } = (image ?? {}) as { bytes?: unknown; path?: unknown };
+  const number = Number(label ?? -1);
+  if (!(bytes instanceof Uint8Array) || !Number.isInteger(number) || number < 0 || number > 9999)
+    throw new ArchiveError(path, null, `row ${row} has no image with bytes, or no label`);
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { bytes: buffer, name: typeof name === 'string' ? name : null, label: number };
+}
