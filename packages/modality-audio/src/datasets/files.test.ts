@@ -7,6 +7,7 @@ import { audioDataSchema } from '../data-config.js';
 import { wav } from '../decode/__fixtures__/tone.js';
 import { type AudioData, openNamed, openPath } from './files.js';
 import { openAudioData } from './index.js';
+import { instrumentOf } from './instruments.js';
 import { parseTexts } from './prompts.js';
 import { encodeWav } from './wav-writer.js';
 
@@ -261,6 +262,12 @@ describe('datasets', () => {
   it('by a wrong name get the right one', async () => {
     const data = settings({ path: null, dataset: 'instrument' } as Partial<AudioData>);
     await expect(openAudioData(data, options())).rejects.toThrow(/no dataset "instrument".*instruments/);
+  });
+
+  it('instruments: classes by the beginning of a name', () => {
+    expect(
+      ['bd_haus', 'drum_snare_soft', 'elec_hi_snare', 'ambi_choir', 'loop_amen'].map(instrumentOf),
+    ).toEqual(['kick', 'snare', 'snare', 'ambient', undefined]);
   });
 
   it('prompts: texts by file', () => {

@@ -5,13 +5,14 @@ import { type AudioData, openPath } from './files.js';
 import { instruments } from './instruments.js';
 import { librispeech } from './librispeech.js';
 import { type ManagedAudio, openManaged } from './managed.js';
+import { notes } from './notes.js';
 import { prompts } from './prompts.js';
 import { speechCommands } from './speech-commands.js';
 
 export { AUDIO, openNamed } from './files.js';
 
 /** Small ones, which come when they are opened. */
-const small = new Map<string, AudioDataset>([instruments, prompts].map((set) => [set.name, set]));
+const small = new Map<string, AudioDataset>([notes, instruments, prompts].map((set) => [set.name, set]));
 
 /** Those that are prepared first. */
 const managed = new Map<string, ManagedAudio>(
@@ -28,7 +29,7 @@ export const datasets: Record<string, DatasetInfo> = Object.fromEntries([
 export const suggestedFor = (name: string) => (small.get(name) ?? managed.get(name))?.suggested;
 
 /** Used when neither data.path nor data.dataset is given. */
-export const DEFAULT_DATASET = instruments.name;
+export const DEFAULT_DATASET = notes.name;
 
 /** Opens `data.path`, or else the dataset of that name. */
 export async function openAudioData(data: AudioData, options: OpenDataOptions): Promise<DataSource> {
