@@ -1,6 +1,6 @@
 /**
- * How fast text becomes token shards, and how fast blocks of them are read: `pnpm --filter @d2v/modality-text bench` (needs the
- * programs tar and xz). The text is English (the built-in addresses and definitions) in documents of the size that OpenWebText's
+ * How fast text becomes token shards, and how fast blocks of them are read: `pnpm --filter @d2v/modality-text bench 10` (needs the
+ * programs tar and xz; the number says how many times the text is taken). The text is English (the built-in addresses and definitions) in documents of the size that OpenWebText's
  * have, packed as it is: tars in xz in a tar in xz. What each stage takes alone stands beside it.
  */
 import { execFileSync } from 'node:child_process';
@@ -32,6 +32,7 @@ import { TokenList } from '../src/tokenizer/tokenizer.js';
 /** Characters of a document, and documents of an archive: as in OpenWebText. */
 const DOCUMENT = 4900;
 const PER_ARCHIVE = 390;
+const TIMES = Number(process.argv[2] ?? 1);
 
 const folder = await mkdtemp(join(tmpdir(), 'd2v-bench-'));
 try {
@@ -85,9 +86,10 @@ async function englishDocuments(): Promise<string[]> {
     for (const line of lines) texts.push((JSON.parse(line) as { text: string }).text);
   }
   const whole = texts.join('\n');
-  return Array.from({ length: Math.floor(whole.length / DOCUMENT) }, (_, i) =>
+  const once = Array.from({ length: Math.floor(whole.length / DOCUMENT) }, (_, i) =>
     whole.slice(i * DOCUMENT, (i + 1) * DOCUMENT).replace(/\. (?=[A-Z])/g, '.\n\n'),
   );
+  return Array.from({ length: TIMES }, (_, time) => once.map((one) => `${time}. ${one}`)).flat();
 }
 
 /** Encoders alone, on text in memory. */
