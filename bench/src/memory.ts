@@ -19,7 +19,7 @@ export interface MemoryReport {
   liveBuffersGrowth: number;
   currentGrowth: number;
   peakGrowth: number;
-  /** From a fifth of the updates to the last: the process settles later than the tensors do. */
+  /** From half of the updates to the last: the process settles when the largest masks have come, later than the tensors do. */
   rssGrowth: number;
   flat: boolean;
 }
@@ -81,7 +81,7 @@ export async function watchMemory(
 export function judge(points: readonly MemoryPoint[], varied = false): MemoryReport {
   const [first, last] = [points[0]!, points.at(-1)!];
   const settled =
-    points.find((point) => point.update >= last.update / 5 && point.update >= first.update) ?? first;
+    points.find((point) => point.update >= last.update / 2 && point.update >= first.update) ?? first;
   const peaks = points.slice(1);
   const growth = {
     liveBuffersGrowth: last.liveBuffers - first.liveBuffers,
