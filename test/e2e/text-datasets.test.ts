@@ -14,7 +14,7 @@ import {
   serveHub,
   webTextArchive,
 } from '../../packages/modality-text/src/datasets/openwebtext/__fixtures__/web-text.js';
-import { metrics, runCli, startCli } from './support/cli.js';
+import { expectUpdates, metrics, runCli, startCli } from './support/cli.js';
 
 const PLUGIN = fileURLToPath(new URL('support/small-text.mjs', import.meta.url));
 const VALID_SHARE = 0.2;
@@ -86,11 +86,6 @@ const SETTINGS = [
   'common.threads=1',
 ].flatMap((text) => ['--set', text]);
 
-const trained = (run: string) => {
-  const lines = metrics(join(folder, run)).filter(({ loss }) => loss !== undefined);
-  expect(lines.at(-1)!.update).toBe(20);
-  for (const { loss } of lines) expect(Number.isFinite(loss)).toBe(true);
-};
 const train = (name: string, run: string, ...more: string[]) =>
   d2v(
     ...['train', 'text', '--plugin', PLUGIN, '--preset', 'tiny', '--data', name, '--run', run],
@@ -131,7 +126,7 @@ describe('openwebtext', () => {
     const result = await train('openwebtext', 'web', ...mirror, ...webOptions('source: zenodo'));
     expect(result.code, result.stderr).toBe(0);
     expect(result.stdout + result.stderr).toMatch(/encoded 503 documents, .* MB\/s, .* documents\/s/);
-    trained('web');
+    expectUpdates(join(folder, 'web'), 20);
     // Again, without anything to be had from the network; the options follow from what is there.
     const again = await train('openwebtext', 'web-2', '--offline');
     expect(again.code, again.stderr).toBe(0);
@@ -154,7 +149,7 @@ describe('openwebtext', () => {
     const scored = ['--eval-data', 'glue-sst2'];
     const result = await train('openwebtext', 'hub', '--mirror', server.url(''), '--yes', ...hub, ...scored);
     expect(result.code, result.stderr).toBe(0);
-    trained('hub');
+    expectUpdates(join(folder, 'hub'), 20);
     expect(result.stdout).toMatch(/untrained network .*\nbag of BPE tokens .*\npretrained network /);
   });
 
@@ -204,7 +199,7 @@ describe('glue', () => {
       'data.vocab_size=300',
     );
     expect(result.code, result.stderr).toBe(0);
-    trained('sst2');
+    expectUpdates(join(folder, 'sst2'), 20);
     expect(result.stdout).toMatch(/kNN/);
   });
 });

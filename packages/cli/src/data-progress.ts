@@ -5,7 +5,7 @@
 import type { DatasetEvent } from '@d2v/core';
 import pc from 'picocolors';
 import { bytes, count, duration } from './format.js';
-import type { Output } from './progress.js';
+import { type Output, StatusLine } from './status-line.js';
 
 type Progress = Extract<DatasetEvent, { type: 'progress' }>;
 
@@ -24,22 +24,24 @@ interface Track {
 
 export class DataProgress {
   private readonly tracks = new Map<string, Track>();
-  private bar = '';
+  private readonly status: StatusLine;
 
   constructor(
     private readonly output: Output,
     private readonly quiet = false,
     private readonly now: () => number = () => performance.now(),
-  ) {}
+  ) {
+    this.status = new StatusLine(output);
+  }
 
   /** Shows an event; give it to core's dataset functions as `on`. */
   readonly on = (event: DatasetEvent): void => {
     switch (event.type) {
       case 'info':
-        if (!this.quiet) this.line(event.message);
+        if (!this.quiet) this.status.print(event.message);
         break;
       case 'warning':
-        this.line(`${pc.yellow('warning:')} ${event.message}`);
+        this.status.print(`${pc.yellow('warning:')} ${event.message}`);
         break;
       case 'progress':
         if (!this.quiet) this.progress(event);
@@ -51,15 +53,7 @@ export class DataProgress {
 
   /** Removes the bar. */
   clear(): void {
-    if (this.bar) this.output.write('\r\u001b[K');
-    this.bar = '';
-  }
-
-  private line(text: string): void {
-    const { bar } = this;
-    this.clear();
-    this.output.write(`${text}\n`);
-    if (bar) this.draw(bar);
+    this.status.clear();
   }
 
   private progress(event: Progress): void {
@@ -73,17 +67,12 @@ export class DataProgress {
     while (track.points.length > 2 && now - track.points[1]![0] > WINDOW_MS) track.points.shift();
     if (this.output.isTTY) {
       if (now - track.shown < REDRAW_MS && done !== total) return;
-      this.draw(barLine(event, rateOf(track), this.output.columns ?? 80));
+      this.status.draw(barLine(event, rateOf(track), this.output.columns ?? 80));
     } else {
       if (now - track.shown < PLAIN_MS) return;
-      this.line(plainLine(event, rateOf(track)));
+      this.status.print(plainLine(event, rateOf(track)));
     }
     track.shown = now;
-  }
-
-  private draw(text: string): void {
-    this.output.write(`\r${text}\u001b[K`);
-    this.bar = text;
   }
 }
 

@@ -6,13 +6,7 @@ import { join } from 'node:path';
 import type { StartEvent, TrainerEvent, UpdateEvent } from '@d2v/core';
 import pc from 'picocolors';
 import { count, duration, number } from './format.js';
-
-/** The part of a stream that is needed; process.stdout, or a recorder in tests. */
-export interface Output {
-  isTTY?: boolean;
-  columns?: number;
-  write(text: string): unknown;
-}
+import { type Output, StatusLine } from './status-line.js';
 
 /** Metrics of a plain line, in this order, as far as there are any. */
 const SHOWN = ['loss', 'target_var', 'pred_var', 'local_var', 'grad_norm', 'lr', 'ema_decay', 'masked_pct'];
@@ -20,7 +14,7 @@ const REDRAW_MS = 100;
 const BAR = 24;
 
 export class ProgressView {
-  private bar = '';
+  private readonly status: StatusLine;
   private drawn = 0;
   /** Whether the run is of several modalities. */
   private several = false;
@@ -30,7 +24,9 @@ export class ProgressView {
   constructor(
     private readonly output: Output,
     private readonly quiet = false,
-  ) {}
+  ) {
+    this.status = new StatusLine(output);
+  }
 
   /** Shows an event; give it to `train()` as `on`. */
   readonly on = (event: TrainerEvent): void => {
@@ -52,7 +48,7 @@ export class ProgressView {
           this.line(`update ${event.update}  saved ${event.path}${event.best ? ' (best)' : ''}`);
         break;
       case 'warning':
-        this.print(`${pc.yellow('warning:')} ${event.message}`);
+        this.status.print(`${pc.yellow('warning:')} ${event.message}`);
         break;
       case 'info':
         this.line(event.message);
@@ -67,20 +63,12 @@ export class ProgressView {
 
   /** Removes the bar. */
   clear(): void {
-    if (this.bar) this.output.write('\r\u001b[K');
-    this.bar = '';
+    this.status.clear();
   }
 
   /** A line above the bar, unless quiet. */
   line(text: string): void {
-    if (!this.quiet) this.print(text);
-  }
-
-  private print(text: string): void {
-    const { bar } = this;
-    this.clear();
-    this.output.write(`${text}\n`);
-    if (bar) this.draw(bar);
+    if (!this.quiet) this.status.print(text);
   }
 
   private start(event: StartEvent): void {
@@ -106,12 +94,7 @@ export class ProgressView {
     if (now - this.drawn < REDRAW_MS && event.progress !== 1) return;
     this.drawn = now;
     const losses = this.several ? this.losses : undefined;
-    this.draw(progressLine(event, this.output.columns ?? 80, losses));
-  }
-
-  private draw(text: string): void {
-    this.output.write(`\r${text}\u001b[K`);
-    this.bar = text;
+    this.status.draw(progressLine(event, this.output.columns ?? 80, losses));
   }
 }
 

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { openSafetensors } from '@d2v/core';
+import { expect } from 'vitest';
 
 const packageFile = createRequire(import.meta.url).resolve('@d2v/cli/package.json');
 const ownBin = join(dirname(packageFile), 'dist', 'bin.js');
@@ -99,6 +100,13 @@ export function checkpoints(run: string): number[] {
 }
 
 const TIMES = new Set(['seconds', 'samples_per_second', 'wait_share']);
+
+/** Asserts that a run made so many updates, each with a finite loss. */
+export function expectUpdates(run: string, updates: number): void {
+  const lines = metrics(run).filter(({ loss }) => loss !== undefined);
+  expect(lines.at(-1)?.update).toBe(updates);
+  for (const { loss } of lines) expect(Number.isFinite(loss)).toBe(true);
+}
 
 /** The lines of `metrics.jsonl` without what depends on the clock. */
 export function metrics(run: string): Record<string, number>[] {

@@ -2,7 +2,7 @@
 import type { DatasetOptions, ManagedDataset } from '@d2v/core';
 import type { DataProgress } from '../../data-progress.js';
 import { CliError } from '../../failure.js';
-import type { Output } from '../../progress.js';
+import type { Output } from '../../status-line.js';
 import type { FindOptions } from './find.js';
 import { askTerms } from './terms.js';
 
