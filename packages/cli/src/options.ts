@@ -41,9 +41,12 @@ export const dataOption = (meaning: string) =>
 export const setOption = (meaning = 'one setting by its full key (repeatable)') =>
   new Option('-s, --set <key=value>', meaning).argParser(collect);
 
-/** `--config` and `--set`. */
+/** `--config` and `--set`, which take every setting that has no flag of its own. */
 export function addConfigOptions(command: Command): Command {
   return command
+    .showHelpAfterError(
+      '(add --help for what there is; any setting goes by its key, as in --set data.field=text: see "d2v config")',
+    )
     .addOption(
       new Option('-c, --config <file>', 'settings as YAML (repeatable; later ones win)').argParser(collect),
     )

@@ -40,6 +40,10 @@ describe('help', () => {
 describe('usage errors', () => {
   it.each([
     [['tarin'], /unknown command 'tarin'\n\(Did you mean train\?\)/],
+    [
+      ['train', 'x', '--field', 'body'],
+      /unknown option '--field'\n.*any setting goes by its key.*--set data.field=text/,
+    ],
     [['train', '--prest', 'x'], /unknown option '--prest'\n\(Did you mean --preset\?\)/],
     [['embed', 'model', 'x'], /required option '-o, --out <file>' not specified/],
     [['embed', 'm', 'x', '-o', 'a.npy', '--pool', 'max'], /Allowed choices are mean, .*none/],
