@@ -7,6 +7,7 @@ import { FaultServer } from '../testing/fault-server.js';
 import { FolderLock } from '../training/folder-lock.js';
 import { ARCHIVES, letterOf, letters } from './__fixtures__/letters.js';
 import { defineDataset, isManaged } from './define.js';
+import { joinUrl } from './download/url.js';
 import { ensureDataset, openDataset } from './open.js';
 import { readOption } from './options.js';
 import { downloadDataset, prepareDataset } from './prepare.js';
@@ -264,7 +265,7 @@ describe('prepareDataset', () => {
     const listed = letters2({
       splits: undefined,
       files: async ({ fetchText, mirror }): Promise<DatasetFile[]> =>
-        (JSON.parse(await fetchText(`${mirror}/list.json`)) as string[]).map((name) => ({
+        (JSON.parse(await fetchText(joinUrl(mirror!, 'list.json'))) as string[]).map((name) => ({
           name: `sub/${name}`,
           urls: ['https://nowhere.invalid/a'],
           mirrorPath: `data/${name}`,

@@ -18,6 +18,7 @@ export {
   download,
 } from './download/download.js';
 export { RateLimiter } from './download/rate-limit.js';
+export { joinUrl, shownUrl } from './download/url.js';
 export { datasetFolder } from './folder/folder.js';
 export { ensureDataset, openDataset } from './open.js';
 export { datasetOptionList, flagOf, readOption, splitNames } from './options.js';

@@ -55,7 +55,7 @@ export interface FilesContext<O> {
   splits: readonly string[];
   /** `--from`: a folder with archives or an extracted tree. */
   from: string | null;
-  /** `--mirror`, without a slash at its end. */
+  /** `--mirror`: may hold credentials and a query, so take it apart with `joinUrl` and show it with `shownUrl` alone. */
   mirror: string | null;
   /**
    * The text behind a URL (a list of files, checksums), with the same retries, proxies and credentials as downloads.

@@ -61,7 +61,7 @@ async function publishedFiles(session: Session, manifest: Manifest): Promise<rea
     options: chosen.options,
     splits: chosen.splits,
     from: given.from ?? null,
-    mirror: given.mirror?.replace(/\/+$/, '') ?? null,
+    mirror: given.mirror ?? null,
     fetchText: async (url) => {
       if (given.offline) {
         throw new D2vError(

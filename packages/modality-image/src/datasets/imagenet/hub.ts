@@ -6,11 +6,13 @@ import {
   D2vError,
   type DatasetFile,
   type FilesContext,
+  joinUrl,
   mapConcurrent,
   type ParquetRow,
   type PrepareContext,
   parquetRowCount,
   readParquet,
+  shownUrl,
   z,
 } from '@d2v/core';
 import { writeClasses } from './classes.js';
@@ -71,13 +73,13 @@ async function listedFiles(
   base: string,
   fetchText: (url: string) => Promise<string>,
 ): Promise<DatasetFile[]> {
-  const url = `${base}/api/${REPOSITORY}/tree/main/data`;
+  const url = joinUrl(base, `api/${REPOSITORY}/tree/main/data`);
   const text = await fetchText(url);
   let entries: z.output<typeof listing>;
   try {
     entries = listing.parse(JSON.parse(text));
   } catch (error) {
-    throw new D2vError(`${url}: this is not the hub's list of files`, { cause: error });
+    throw new D2vError(`${shownUrl(url)}: this is not the hub's list of files`, { cause: error });
   }
   return entries
     .filter(({ path }) => PART.test(baseOf(path)))

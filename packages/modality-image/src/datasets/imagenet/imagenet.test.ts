@@ -366,6 +366,10 @@ describe('the release on the hub', () => {
     await expect(prepareDataset(imagenet(), given({ options }))).rejects.toThrow(
       "not the hub's list of files",
     );
+    const mirror = server.url('/?token=secret').replace('http://', 'http://me:secret@');
+    const error = await prepareDataset(imagenet(), given({ options, mirror })).catch((e: Error) => e);
+    expect(String(error)).toContain("not the hub's list of files");
+    expect(String(error)).not.toContain('secret');
 
     const from = await mkdtemp(join(root, 'hub-'));
     await writeFile(join(from, 'validation-00000-of-00001.parquet'), 'PAR1 this is none PAR1');

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -194,6 +194,25 @@ describe('openwebtext', () => {
     const options = { dataset_options: { source: 'hub', parts: 2, valid_share: SHARE } };
     expect(await documentsOf('train', options)).toEqual(cleaned.filter((one) => !isHeldOut(one, SHARE)));
     expect(server.requests.filter(({ path }) => path.includes('00002'))).toEqual([]);
+  });
+
+  it('shows and records no credentials of a mirror of the hub', async () => {
+    const mirror = server.url('/?token=secret').replace('http://', 'http://me:secret@');
+    const settings = given({ mirror }, { source: 'hub', parts: 1 });
+    for (const answer of ['<html>', '[]']) {
+      server.serve('/api/datasets/Skylion007/openwebtext/tree/main/plain_text', answer);
+      const error = await prepareDataset(published(), settings).catch((e: Error) => e);
+      expect(String(error)).toMatch(/is not the list of files|lists no parquet files/);
+      expect(String(error)).not.toContain('secret');
+    }
+    serveHub(server, 1, 40);
+    await prepareDataset(published(), settings);
+    const records = readdirSync(cacheDir, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith('dataset.json'),
+    );
+    expect(records).toHaveLength(1);
+    expect(readFileSync(join(cacheDir, records[0]!), 'utf8')).not.toContain('secret');
+    expect(said.join()).not.toContain('secret');
   });
 
   it('comes from a folder that has it already, unpacked or not', async () => {

@@ -1,7 +1,7 @@
 /** What is published of OpenWebText, and what of it a user may already have. */
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { D2vError, type DatasetFile, type FilesContext, z } from '@d2v/core';
+import { D2vError, type DatasetFile, type FilesContext, joinUrl, shownUrl, z } from '@d2v/core';
 
 export const ARCHIVE = 'openwebtext.tar.xz';
 
@@ -40,14 +40,14 @@ export async function hubFiles(
   { mirror, fetchText }: Pick<FilesContext<unknown>, 'mirror' | 'fetchText'>,
   most: number | null,
 ): Promise<DatasetFile[]> {
-  const url = `${mirror ?? HUB}/api/${REPOSITORY}/tree/main/${FOLDER}`;
+  const url = joinUrl(mirror ?? HUB, `api/${REPOSITORY}/tree/main/${FOLDER}`);
   const list = listSchema.safeParse(parseJson(await fetchText(url)));
-  if (!list.success) throw new D2vError(`${url} is not the list of files that is expected there`);
+  if (!list.success) throw new D2vError(`${shownUrl(url)} is not the list of files that is expected there`);
   const files = list.data
     .filter(({ path }) => path.endsWith('.parquet'))
     .sort((a, b) => (a.path < b.path ? -1 : 1))
     .slice(0, most ?? Infinity);
-  if (files.length === 0) throw new D2vError(`${url} lists no parquet files`);
+  if (files.length === 0) throw new D2vError(`${shownUrl(url)} lists no parquet files`);
   return files.map(({ path, size, lfs }) => {
     const remote = `${REPOSITORY}/resolve/main/${path}`;
     const bytes = lfs?.size ?? size;
