@@ -224,6 +224,24 @@ describe('Ogg', () => {
   /** Of a reading; the files are far longer. */
   const MOST = 2 << 20;
 
+  it.each([
+    ['short.opus', 24_000],
+    ['long.opus', 130_001],
+  ])('Opus whose last page ends early is in its place from every start: %s', async (name, length) => {
+    const audio = await open(fixtureBytes(name));
+    expect(audio.length).toBe(length);
+    const wanted = tone(48_000, length);
+    const all = await audio.read(0, length);
+    expect(snr(all, wanted)).toBeGreaterThan(12);
+    for (let start = 0; start + 1500 <= length; start += length / 40) {
+      const from = Math.floor(start);
+      const part = await audio.read(from, 1500);
+      expect(snr(part, all.subarray(from, from + 1500)), `from ${from}`).toBeGreaterThan(30);
+    }
+    const tail = await audio.read(length - 1500, 1500);
+    expect(snr(tail, all.subarray(length - 1500))).toBeGreaterThan(30);
+  });
+
   it('Opus is read from near the place, not from the start', async () => {
     const plain = fixtureBytes('tone.opus');
     const bytes = repeatedOgg(plain, [2, 4], 96_000, 2000);

@@ -14,6 +14,10 @@ export interface OggPage {
   /** The whole page. */
   bytes: Uint8Array;
   serial: number;
+  /** It is the first one of its stream. */
+  begins: boolean;
+  /** It is the last one of its stream, whose position may be before the end of what it decodes to. */
+  ends: boolean;
   /** Position after the last packet that ends on the page, in samples; -1 if none does. */
   granule: number;
   /** Its first packet began on an earlier page. */
@@ -49,6 +53,8 @@ function parsePage(bytes: Uint8Array, at: number, offset: number): OggPage | nul
     offset,
     bytes: page,
     serial: view.getUint32(at + 14, true),
+    begins: (bytes[at + 5]! & 2) !== 0,
+    ends: (bytes[at + 5]! & 4) !== 0,
     granule: Number(view.getBigInt64(at + 6, true)),
     continued: (bytes[at + 5]! & 1) !== 0,
     parts,
@@ -105,7 +111,8 @@ export class OggStream {
 
   /**
    * Finds, by halving, a page to decode from: it begins with a packet of its own, and what ends before it ends at or
-   * before a position. Gives the first page of sound if there is no such page.
+   * before a position. It is not the last page, whose own position does not tell where its samples begin. Gives the first
+   * page of sound if there is no such page.
    * @param sound offset of the first page of sound
    * @returns its offset
    */
@@ -123,7 +130,7 @@ export class OggStream {
     let best = low;
     let ended = Number.POSITIVE_INFINITY;
     for await (const page of this.pages(low)) {
-      if (ended <= granule && !page.continued) best = page.offset;
+      if (ended <= granule && !page.continued && !page.ends) best = page.offset;
       if (page.granule >= 0) ended = page.granule;
       if (page.granule > granule) break;
     }

@@ -82,7 +82,8 @@ class OpusFile {
           quietly(() => decoder.decodeFrames(packets)),
           this.name,
         );
-        position ??= granule - decoded.samplesDecoded;
+        // Sound on a single page, the last one, may end early (and begins at 0); decoding never starts on another last page.
+        position ??= Math.max(0, granule - decoded.samplesDecoded);
         window.add(position, decoded);
         position += decoded.samplesDecoded;
         if (window.complete) break;
