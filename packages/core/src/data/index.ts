@@ -22,6 +22,7 @@ export type { BadSample, BatchJob, LoadedBatch } from './load-batch.js';
 export { automaticWorkers, DataLoader, type LoaderOptions } from './loader.js';
 export { explainCacheError } from './packages/cache-error.js';
 export { type FetchOptions, type PinnedPackage, withPackage } from './packages/npm.js';
+export { removeStale } from './packages/stale.js';
 export { readTarball } from './packages/tarball.js';
 export { EpochSampler, type SamplePosition, type SamplerOptions, type Slot } from './sampler.js';
 export {

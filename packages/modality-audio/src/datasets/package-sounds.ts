@@ -3,7 +3,7 @@
  * then costs no decoding, which training would pay for in every epoch.
  */
 import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import {
   D2vError,
   explainCacheError,
@@ -11,6 +11,7 @@ import {
   type OpenDataOptions,
   type PinnedPackage,
   readTarball,
+  removeStale,
   withPackage,
 } from '@d2v/core';
 import { lengthAt, readAt } from '../clips/clip.js';
@@ -62,7 +63,9 @@ async function prepare(
   options: FetchOptions,
 ): Promise<void> {
   await mkdir(dirname(folder), { recursive: true });
-  const work = await mkdtemp(`${folder}-`);
+  const prefix = `${folder}.tmp-`;
+  await removeStale(dirname(folder), (name) => name.startsWith(basename(prefix)));
+  const work = await mkdtemp(prefix);
   try {
     const fetched = await mapConcurrent(sources, FETCHES, (source) => fetchSounds(source, options));
     for (const [i, source] of sources.entries()) {

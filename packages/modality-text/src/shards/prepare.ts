@@ -4,9 +4,16 @@
  * any number of processes can prepare the same text at once.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { D2vError, explainCacheError, type OpenDataOptions, syncFolder, writeFileAtomic } from '@d2v/core';
+import {
+  D2vError,
+  explainCacheError,
+  type OpenDataOptions,
+  removeStale,
+  syncFolder,
+  writeFileAtomic,
+} from '@d2v/core';
 import type { TextFile } from '../corpus/files.js';
 import { type CorpusOptions, readCorpus } from '../corpus/read.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -34,8 +41,6 @@ export interface Prepared {
   /** Where lists of blocks are kept; default: `folder`. */
   blocksFolder?: string;
 }
-
-const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** What a text and the way it is read are known by. */
 export function corpusKey(corpus: Corpus): unknown {
@@ -84,7 +89,7 @@ export async function prepare(
     const ready = await readPrepared(folder);
     if (ready) return ready;
     await mkdir(root, { recursive: true });
-    await removeStale(root);
+    await removeStale(root, (name) => name.includes('.tmp-'));
     const temporary = `${folder}.tmp-${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
     await mkdir(temporary);
     try {
@@ -184,14 +189,4 @@ function checkDamage(damaged: ShardMeta['damaged'], files: number, most: number)
   throw new D2vError(
     `${damaged.length} of ${files} files are damaged, which is more than data.max_bad_share: ${damaged[0]!.reason}`,
   );
-}
-
-/** Removes what killed processes have left. */
-async function removeStale(root: string): Promise<void> {
-  for (const name of await readdir(root)) {
-    if (!name.includes('.tmp-')) continue;
-    const path = join(root, name);
-    const info = await stat(path).catch(() => null);
-    if (info && Date.now() - info.mtimeMs > STALE_AFTER_MS) await rm(path, { recursive: true, force: true });
-  }
 }

@@ -7,10 +7,11 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { D2vError } from '../../errors.js';
+import { removeStale } from './stale.js';
 
 /** A package version, pinned by content. */
 export interface PinnedPackage {
@@ -30,7 +31,6 @@ export interface FetchOptions {
 }
 
 const WORK_PREFIX = 'fetch-';
-const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** File name of a package's tarball, as `npm pack` chooses it. */
 export function tarballName(wanted: PinnedPackage): string {
@@ -52,7 +52,7 @@ export async function withPackage<T>(
     return use(placed);
   }
   await mkdir(options.cacheDir, { recursive: true });
-  await removeStale(options.cacheDir);
+  await removeStale(options.cacheDir, (name) => name.startsWith(WORK_PREFIX));
   const folder = await mkdtemp(join(options.cacheDir, WORK_PREFIX));
   try {
     options.log(`fetching ${wanted.name}@${wanted.version} (${wanted.size}) with npm`);
@@ -191,17 +191,6 @@ async function verify(file: string, wanted: PinnedPackage, remedy: string): Prom
 function splitIntegrity(integrity: string): [string, string] {
   const dash = integrity.indexOf('-');
   return [integrity.slice(0, dash), integrity.slice(dash + 1)];
-}
-
-/** Folders of fetches that were killed. */
-async function removeStale(cacheDir: string): Promise<void> {
-  for (const name of await readdir(cacheDir)) {
-    if (!name.startsWith(WORK_PREFIX)) continue;
-    const folder = join(cacheDir, name);
-    const info = await stat(folder).catch(() => null);
-    if (info && Date.now() - info.mtimeMs > STALE_AFTER_MS)
-      await rm(folder, { recursive: true, force: true });
-  }
 }
 
 async function isFile(path: string): Promise<boolean> {
