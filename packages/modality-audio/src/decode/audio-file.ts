@@ -67,10 +67,14 @@ export async function openAudio({ path, part, title = path }: AudioPlace): Promi
   }
 }
 
-/** The same for bytes that are already open. */
+/** The same for bytes that are already open. @throws BadSampleError */
 export async function openAudioBytes(bytes: ByteReader, name: string): Promise<AudioFile> {
   const open = await recognise(await bytes.read(0, 64), name);
-  const audio = await open(bytes, name);
+  const audio = await open(bytes, name).catch((error: unknown) => {
+    // A number was read past the end of a header.
+    if (!(error instanceof RangeError)) throw error;
+    throw new BadSampleError(name, 'truncated or damaged: its headers make no sense', { cause: error });
+  });
   const { sampleRate, channels, length } = audio;
   if (!(sampleRate >= RATES.lowest && sampleRate <= RATES.highest)) {
     throw new BadSampleError(name, `a sampling rate of ${sampleRate} Hz is out of range`);

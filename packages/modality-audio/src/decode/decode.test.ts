@@ -11,8 +11,10 @@ import {
   LENGTH,
   RATE,
   repeatedOgg,
+  rf64,
   snr,
   tone,
+  wav,
 } from './__fixtures__/tone.js';
 import { openAudio, openAudioBytes } from './audio-file.js';
 import { type ByteReader, memoryBytes } from './bytes.js';
@@ -117,6 +119,22 @@ describe('every format', () => {
     const bytes = fixtureBytes(name);
     for (const share of [0.02, 0.3, 0.9]) {
       expect(await rejection(bytes.subarray(0, Math.floor(bytes.length * share)))).toMatch(reason);
+    }
+  });
+
+  const silence = { tag: 1, bits: 16, channels: 1, rate: 8000, data: Buffer.alloc(2000) };
+  it.each([
+    ['WAV', wav(silence)],
+    ['RF64', rf64(silence)],
+    ['FLAC', flatFlac(100, 8000)],
+    ['MP3', fixtureBytes('tone.mp3')],
+    ['MP3 without a tag', fixtureBytes('tone-plain.mp3')],
+    ['Vorbis', fixtureBytes('tone.ogg')],
+    ['Opus', fixtureBytes('short.opus')],
+  ] as const)('%s that ends at any byte: sound or a clear error, never a crash', async (_kind, bytes) => {
+    for (let end = 1; end < 500; end++) {
+      const found = await rejection(bytes.slice(0, end));
+      expect(found, `${end} bytes`).toBeTypeOf('string');
     }
   });
 

@@ -1,6 +1,6 @@
 import { BadSampleError } from '@d2v/core';
 import { describe, expect, it } from 'vitest';
-import { LENGTH, RATE, snr, tone, tonePcm, wav } from './__fixtures__/tone.js';
+import { LENGTH, RATE, rf64, snr, tone, tonePcm, wav } from './__fixtures__/tone.js';
 import { openAudioBytes } from './audio-file.js';
 import { memoryBytes } from './bytes.js';
 
@@ -78,19 +78,14 @@ describe('WAV', () => {
     const list = Buffer.from('LIST\x03\0\0\0abc\0', 'latin1');
     expect((await open(wav({ ...tone16, before: [list] }))).length).toBe(LENGTH);
     expect((await open(wav({ ...tone16, size: 0xffff_ffff }))).length).toBe(LENGTH);
-    const ds64 = Buffer.alloc(36);
-    ds64.write('ds64', 'latin1');
-    ds64.writeUInt32LE(28, 4);
-    ds64.writeBigUInt64LE(BigInt(tone16.data.length), 16);
-    const long = wav({ ...tone16, before: [ds64], size: 0xffff_ffff });
-    long.write('RF64', 'latin1');
-    expect((await open(long)).length).toBe(LENGTH);
+    expect((await open(rf64(tone16))).length).toBe(LENGTH);
   });
 
   it('that is wrong has a reason', async () => {
     const good = wav(tone16);
     expect(await reason(good.subarray(0, 10_000))).toMatch(/truncated: \d+ of \d+ bytes/);
     expect(await reason(good.subarray(0, 40))).toMatch(/truncated or damaged/);
+    expect(await reason(rf64(tone16).subarray(0, 30))).toMatch(/its sizes are cut off/);
     expect(await reason(wav({ ...tone16, tag: 2 }))).toMatch(/unsupported kind \(format 2, 16 bits/);
     expect(await reason(wav({ ...tone16, channels: 0 }))).toMatch(/0 channels/);
     expect(await reason(wav({ ...tone16, rate: 7 }))).toMatch(/7 Hz is out of range/);

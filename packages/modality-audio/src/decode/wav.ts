@@ -55,7 +55,7 @@ async function findData(
     const [id, stated] = [tagAt(head, 0), viewOf(head).getUint32(4, true)];
     const start = at + 8;
     if (id === 'fmt ') format = parseFormat(await bytes.read(start, Math.min(stated, 40)), name);
-    else if (id === 'ds64') longSize = Number(viewOf(await bytes.read(start, 16)).getBigUint64(8, true));
+    else if (id === 'ds64') longSize = parseLongSize(await bytes.read(start, Math.min(stated, 16)), name);
     else if (id === 'data') {
       if (!format) throw new BadSampleError(name, 'damaged WAV file: samples before their format');
       return { format, start, size: dataSize(stated, longSize, bytes.size - start, name) };
@@ -63,6 +63,12 @@ async function findData(
     at = start + stated + (stated % 2);
   }
   throw new BadSampleError(name, 'truncated or damaged WAV file: it has no samples');
+}
+
+/** Size of the samples in the `ds64` chunk of RF64 and BW64. */
+function parseLongSize(chunk: Uint8Array, name: string): number {
+  if (chunk.length < 16) throw new BadSampleError(name, 'damaged WAV file: its sizes are cut off');
+  return Number(viewOf(chunk).getBigUint64(8, true));
 }
 
 function dataSize(stated: number, longSize: number | null, rest: number, name: string): number {

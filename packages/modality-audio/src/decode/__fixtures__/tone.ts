@@ -63,6 +63,17 @@ export function wav({ tag, bits, channels, rate, data, before = [], size = data.
   return Buffer.concat([Buffer.from('RIFF\0\0\0\0WAVE', 'latin1'), ...before, format, head, data]);
 }
 
+/** RF64, the form of WAV beyond 4 GB, of parts that need not be so long. */
+export function rf64(parts: WavParts): Buffer {
+  const ds64 = Buffer.alloc(36);
+  ds64.write('ds64', 'latin1');
+  ds64.writeUInt32LE(28, 4);
+  ds64.writeBigUInt64LE(BigInt(parts.data.length), 16);
+  const file = wav({ ...parts, before: [ds64], size: 0xffff_ffff });
+  file.write('RF64', 'latin1');
+  return file;
+}
+
 /** One frame of FLAC whose samples are all the same: 8 bits, mono, 4096 samples. */
 function flatFrame(number: number, level: number): Buffer {
   const head = [0xff, 0xf8, 0xc0, 0x02, ...codedNumber(number)];
