@@ -186,8 +186,10 @@ async function report(
         process.stderr.write(
           `${pc.yellow('warning:')} no report${several ? ` of ${name}` : ''}: ${error.message}\n`,
         );
-        return null;
+        return undefined;
       });
+      if (result === undefined) continue;
+      if (!result?.table) process.stdout.write(`no scores: the ${name} data has no classes\n`);
       if (!result) continue;
       const task = several ? `${name}: ${result.task}` : result.task;
       if (result.table) process.stdout.write(`\n${task}:\n\n${result.table}\n\n`);
