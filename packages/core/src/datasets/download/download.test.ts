@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { D2vError } from '../../errors.js';
 import { FaultServer } from '../../testing/fault-server.js';
 import { type DownloadRequest, type DownloadSettings, download } from './download.js';
 import { RateLimiter } from './rate-limit.js';
@@ -253,6 +255,33 @@ describe('download', () => {
     await expect(get({}, { urls: ['http://no-such-host.invalid/a.bin'] })).rejects.toThrow(
       /there is no host no-such-host.invalid|the name cannot be looked up/,
     );
+  });
+
+  it('says what to do about a server that speaks another language, and about a % in a password', async () => {
+    const greeter = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.write('SSH-2.0-Example\r\n');
+    });
+    await new Promise<void>((resolve) => greeter.listen(0, '127.0.0.1', resolve));
+    const { port } = greeter.address() as AddressInfo;
+    try {
+      for (const [url, message] of [
+        [`http://127.0.0.1:${port}/a.bin`, /no HTTP server: check host and port/],
+        [server.url('/a.bin').replace('http:', 'https:'), /does not speak https: check the port/],
+        [
+          server.url('/a.bin').replace('//', '//me:secret100%@'),
+          /write a % in the user name or password as %25/,
+        ],
+      ] as const) {
+        const error = await get({}, { urls: [url] }).catch((e: unknown) => e);
+        expect(error).toBeInstanceOf(D2vError);
+        expect((error as Error).message).toMatch(message);
+        expect((error as Error).message).not.toMatch(/secret|\n/);
+      }
+      expect(retries).toEqual([]);
+    } finally {
+      greeter.close();
+    }
   });
 
   it('tries the next address when one has not got it', async () => {

@@ -50,10 +50,27 @@ const CONNECTION: Record<string, string> = {
 /** A failed request or read as one of the errors above; errors of other kinds come back unchanged. */
 export function connectionError(error: unknown, url: string): unknown {
   const code = errorCode(error) ?? errorCode((error as Error | null)?.cause);
+  const { name, message, hostname } = (error ?? {}) as Partial<Error> & { hostname?: string };
+  // Its code depends on the parser.
+  if (name === 'HTTPParserError') {
+    // Another program's greeting stays what it is; a body that is garbled on the way may come well the next time.
+    return /match the HTTP|Expected HTTP/.test(message ?? '')
+      ? new UnavailableError(
+          `${shownUrl(url)}: what answers there is no HTTP server: check host and port, and HTTP_PROXY and HTTPS_PROXY if they are set`,
+          { cause: error },
+        )
+      : new TransientError('the answer is no proper HTTP', null, false, { cause: error });
+  }
   if (code === undefined) return error;
+  if (/^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|UNKNOWN_PROTOCOL)$/.test(code)) {
+    return new UnavailableError(
+      `${shownUrl(url)}: what answers there does not speak https: check the port, or use http:// if the server has nothing else; check HTTPS_PROXY if it is set`,
+      { cause: error },
+    );
+  }
   if (code === 'ENOTFOUND') {
     return new UnavailableError(
-      `${shownUrl(url)}: there is no host ${new URL(url).hostname} (check the name and the network; behind a proxy set HTTPS_PROXY)`,
+      `${shownUrl(url)}: there is no host ${hostname ?? new URL(url).hostname} (check the name and the network; behind a proxy set HTTPS_PROXY)`,
       { cause: error },
     );
   }
@@ -63,14 +80,15 @@ export function connectionError(error: unknown, url: string): unknown {
       { cause: error },
     );
   }
-  const refused = /Proxy response \((\d+)\)/.exec(String((error as Error).message))?.[1];
+  const refused = /Proxy response \((\d+)\)/.exec(message ?? '')?.[1];
   if (refused !== undefined) {
     return new UnavailableError(
       `${shownUrl(url)}: the proxy does not let it through (${refused}): check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them`,
       { cause: error },
     );
   }
-  const reason = CONNECTION[code] ?? (code.startsWith('HPE_') ? 'the answer is no proper HTTP' : undefined);
+  const reason =
+    CONNECTION[code] ?? (/^(ERR_SSL_|EPROTO)/.test(code) ? 'the encrypted connection failed' : undefined);
   return reason === undefined
     ? error
     : new TransientError(`${reason} (${code})`, null, false, { cause: error });

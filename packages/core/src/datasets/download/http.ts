@@ -4,7 +4,7 @@
  */
 import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
 import { connectionError, TransientError, UnavailableError } from './errors.js';
-import { shownUrl } from './url.js';
+import { checkProxy, shownUrl } from './url.js';
 
 const MOST_REDIRECTS = 10;
 /** Slower than this over a whole stall period counts as stalled. */
@@ -32,7 +32,9 @@ export interface HttpResponse {
 export class HttpClient {
   private readonly agent: Dispatcher;
 
+  /** @throws D2vError when the environment names a proxy that is none */
   constructor(private readonly options: HttpOptions) {
+    checkProxies();
     const ms = options.stallSeconds * 1000;
     this.agent = new EnvHttpProxyAgent({
       connect: { timeout: Math.min(ms, 30_000) },
@@ -113,6 +115,17 @@ export class HttpClient {
       discard,
       body: watched(body, this.options.stallSeconds, url, signal),
     };
+  }
+}
+
+/** Checks the variables that the agent is going to read; the lower case ones win. */
+function checkProxies(): void {
+  for (const names of [
+    ['http_proxy', 'HTTP_PROXY'],
+    ['https_proxy', 'HTTPS_PROXY'],
+  ]) {
+    const name = names.find((one) => process.env[one] !== undefined);
+    if (name && process.env[name]) checkProxy(process.env[name], name);
   }
 }
 

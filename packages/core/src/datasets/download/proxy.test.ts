@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { D2vError } from '../../errors.js';
 import { FaultServer } from '../../testing/fault-server.js';
 import { download } from './download.js';
 
@@ -67,4 +68,18 @@ it('says when it refuses', async () => {
   await expect(get('http://files.invalid/a.bin')).rejects.toThrow(
     /the proxy does not let it through \(407\): check HTTP_PROXY/,
   );
+});
+
+it('must be the URL of one', async () => {
+  for (const [value, message] of [
+    ['notaurl', 'http_proxy must be the URL of a proxy, as in http://host:3128'],
+    ['localhost:3128', 'http_proxy must be the URL of a proxy'],
+    ['http://me:secret100%@localhost:1', 'http_proxy: write a % in the user name or password as %25'],
+  ] as const) {
+    vi.stubEnv('http_proxy', value);
+    const error = await get('http://files.invalid/a.bin').catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(D2vError);
+    expect(String(error)).toContain(message);
+    expect(String(error)).not.toContain('secret');
+  }
 });
