@@ -260,6 +260,31 @@ describe('Ogg', () => {
     expect(snr(tail, all.subarray(length - 1500))).toBeGreaterThan(30);
   });
 
+  it('that is a chain of streams is refused, whatever their serial numbers and kinds are', async () => {
+    const [vorbis, opus, short] = ['tone.ogg', 'tone.opus', 'short.opus'].map(fixtureBytes);
+    const renumbered = repeatedOgg(vorbis!, [0, 3], 0, 1, 1234);
+    for (const files of [
+      [vorbis!, vorbis!],
+      [vorbis!, renumbered],
+      [opus!, short!],
+      [vorbis!, short!],
+      [short!, renumbered, opus!],
+    ]) {
+      await expect(open(Buffer.concat(files))).rejects.toThrow(/a chain of Ogg streams/);
+    }
+    expect((await open(renumbered)).length).toBe(LENGTH);
+  });
+
+  it('that is a long chain is refused when it is opened, or where it is read', async () => {
+    const long = repeatedOgg(fixtureBytes('tone.opus'), [2, 4], 96_000, 100);
+    expect(long.length).toBeGreaterThan(1 << 20);
+    await expect(open(Buffer.concat([fixtureBytes('tone.ogg'), long]))).rejects.toThrow(
+      /a chain of Ogg streams/,
+    );
+    const same = await open(Buffer.concat([fixtureBytes('tone.opus'), long]));
+    await expect(same.read(0, same.length)).rejects.toThrow(/a chain of Ogg streams/);
+  });
+
   it('Opus is read from near the place, not from the start', async () => {
     const plain = fixtureBytes('tone.opus');
     const bytes = repeatedOgg(plain, [2, 4], 96_000, 2000);

@@ -9,6 +9,8 @@ const CHUNK = 1 << 17;
 /** Bytes at the end that are searched for the last page of a stream. */
 const TAIL = 1 << 20;
 
+const CHAINED = 'a chain of Ogg streams, which is not supported: split it';
+
 export interface OggPage {
   offset: number;
   /** The whole page. */
@@ -78,14 +80,22 @@ export class OggStream {
     return { stream: new OggStream(bytes, first.serial, name), first };
   }
 
-  /** The pages from an offset on. @throws BadSampleError where they stop before the file does */
+  /**
+   * The pages from an offset on.
+   * @throws BadSampleError where they stop before the file does, or where a stream begins after another one has begun to
+   * sound
+   */
   async *pages(from: number): AsyncGenerator<OggPage> {
     let offset = from;
+    // The first pages of streams that sound at the same time all come before everything else.
+    let beginning = from === 0;
     while (offset < this.bytes.size) {
       const part = await this.bytes.read(offset, CHUNK);
       let at = 0;
       for (let page = parsePage(part, at, offset + at); page; page = parsePage(part, at, offset + at)) {
         at += page.bytes.length;
+        beginning &&= page.begins;
+        if (page.begins && !beginning) throw this.chained();
         if (page.serial === this.serial) yield page;
       }
       if (at === 0) throw new BadSampleError(this.name, 'damaged or truncated Ogg file');
@@ -93,10 +103,18 @@ export class OggStream {
     }
   }
 
-  /** The last position in the stream, in samples. */
-  async lastGranule(): Promise<number> {
-    const from = Math.max(0, this.bytes.size - TAIL);
+  /**
+   * The last position in the stream, in samples.
+   * @param sound offset of the first page of sound
+   * @throws BadSampleError if the file is cut off, or if another stream follows
+   */
+  async lastGranule(sound: number): Promise<number> {
+    const from = Math.max(sound, this.bytes.size - TAIL);
     const tail = await this.bytes.read(from, TAIL);
+    for (let at = pageAt(tail, 0); at >= 0; at = pageAt(tail, at + 1)) {
+      // Only pages that say that a stream begins are worth a checksum.
+      if (tail[at + 5]! & 2 && parsePage(tail, at, from + at)) throw this.chained();
+    }
     for (let at = lastPageAt(tail, tail.length); at >= 0; at = lastPageAt(tail, at)) {
       const page = parsePage(tail, at, from + at);
       if (page?.serial === this.serial && page.granule >= 0) {
@@ -106,7 +124,11 @@ export class OggStream {
         return page.granule;
       }
     }
-    throw new BadSampleError(this.name, 'truncated Ogg file, or a chain of streams, which is not supported');
+    throw new BadSampleError(this.name, `truncated Ogg file, or ${CHAINED}`);
+  }
+
+  private chained(): BadSampleError {
+    return new BadSampleError(this.name, CHAINED);
   }
 
   /**

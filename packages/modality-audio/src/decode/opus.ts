@@ -21,11 +21,12 @@ interface OpusHead {
 
 export async function openOpus(stream: OggStream, first: OggPage, name: string): Promise<AudioFile> {
   const head = parseHead(first.body, name);
-  const file = new OpusFile(stream, head, await soundStart(stream, name), name);
+  const sound = await soundStart(stream, name);
+  const file = new OpusFile(stream, head, sound, name);
   return {
     sampleRate: RATE,
     channels: head.channels,
-    length: Math.max(0, (await stream.lastGranule()) - head.preSkip),
+    length: Math.max(0, (await stream.lastGranule(sound)) - head.preSkip),
     read: (start, count) => file.read(start, count),
   };
 }

@@ -17,7 +17,7 @@ export async function openVorbis(stream: OggStream, first: OggPage, name: string
   return {
     sampleRate: view.getUint32(12, true),
     channels: view.getUint8(11),
-    length: Math.max(0, await stream.lastGranule()),
+    length: Math.max(0, await stream.lastGranule(sound)),
     read: (start, count) => file.read(start, count),
   };
 }

@@ -105,12 +105,14 @@ export function codedNumber(value: number): number[] {
  * An Ogg file whose sound is that of another one again and again.
  * @param pages numbers of the pages that are repeated; those before them come first, once
  * @param step samples of one repetition
+ * @param serial number of the stream; default: the one it has
  */
 export function repeatedOgg(
   bytes: Uint8Array,
   [first, end]: [number, number],
   step: number,
   times: number,
+  serial?: number,
 ): Buffer {
   const pages = pagesOf(bytes);
   const copies = Array.from({ length: times }, (_, k) =>
@@ -118,6 +120,7 @@ export function repeatedOgg(
       const copy = Buffer.from(page);
       copy.writeUInt8(copy[5]! & ~4, 5); // not the end of the stream
       copy.writeBigInt64LE(copy.readBigInt64LE(6) + BigInt(k * step), 6);
+      if (serial !== undefined) copy.writeUInt32LE(serial, 14);
       copy.writeUInt32LE(checksum(copy), 22);
       return copy;
     }),
