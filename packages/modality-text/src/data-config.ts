@@ -1,5 +1,6 @@
 /** Text keys of the `data` section. */
 import { z } from '@d2v/core';
+import { LARGEST_VOCABULARY, SMALLEST_VOCABULARY } from './tokenizer/train.js';
 
 export const BREAK_MODES = ['none', 'complete', 'complete_doc', 'eos'] as const;
 export type BreakMode = (typeof BREAK_MODES)[number];
@@ -14,8 +15,8 @@ export const textDataSchema = z.strictObject({
     ),
   vocab_size: z
     .int()
-    .min(262)
-    .max(2 ** 24)
+    .min(SMALLEST_VOCABULARY)
+    .max(LARGEST_VOCABULARY)
     .default(8192)
     .describe('entries of a learned vocabulary; otherwise follows from the tokenizer'),
   tokens_per_sample: z

@@ -1,11 +1,14 @@
 /** Bytes of a file to characters: unzipped if need be, decoded as UTF-8, in parts of bounded size. */
 import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { D2vError } from '@d2v/core';
 import type { TextFile } from './files.js';
 
 const PART = 1 << 20;
+/** How gzip begins: its mark, and the only method it has. No UTF-8 begins so. */
+const GZIP = Buffer.from([0x1f, 0x8b, 8]);
 const REPLACEMENT = '\uFFFD';
 
 /** A file that cannot be read to its end; what came before is good. */
@@ -30,7 +33,7 @@ export async function* characters(file: TextFile, onReplaced: () => void): Async
   };
   try {
     let first = true;
-    for await (const chunk of openBytes(file)) {
+    for await (const chunk of await openBytes(file)) {
       if (first) refuseUtf16(chunk, file);
       first = false;
       yield check(decoder.decode(chunk, { stream: true }));
@@ -44,12 +47,24 @@ export async function* characters(file: TextFile, onReplaced: () => void): Async
   }
 }
 
-function openBytes({ path, name }: TextFile): AsyncIterable<Buffer> {
+/** Unzipped, if the name or the first bytes say gzip. */
+async function openBytes({ path, name }: TextFile): Promise<AsyncIterable<Buffer>> {
+  const zipped = /\.gz$/i.test(name) || (await beginsAsGzip(path));
   const bytes = createReadStream(path, { highWaterMark: PART });
-  if (!/\.gz$/i.test(name)) return bytes;
+  if (!zipped) return bytes;
   const unzipped = createGunzip({ chunkSize: PART });
   bytes.on('error', (error) => unzipped.destroy(error));
   return bytes.pipe(unzipped) satisfies Readable;
+}
+
+async function beginsAsGzip(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(GZIP.length), 0, GZIP.length, 0);
+    return bytesRead === GZIP.length && buffer.equals(GZIP);
+  } finally {
+    await file.close();
+  }
 }
 
 function refuseUtf16(start: Buffer, { path }: TextFile): void {

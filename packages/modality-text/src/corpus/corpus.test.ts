@@ -159,6 +159,8 @@ describe('damaged files', () => {
     expect(pieces[0]!.text).toBe(lines[0]);
     expect(pieces.length).toBeLessThan(50_000);
     expect(texts((await read(file('b.txt.gz', whole))).pieces)).toEqual(lines);
+    // Whatever its name.
+    expect(texts((await read(file('c.txt', whole))).pieces)).toEqual(lines);
   });
 });
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { textDataSchema } from '../data-config.js';
 import { BYTE_CHARS } from './byte-alphabet.js';
 import { learnMerges, SMALLEST_VOCABULARY, WordCounter } from './train.js';
 
@@ -60,7 +61,11 @@ describe('learning merges', () => {
   });
 
   it('needs room for the bytes', () => {
-    expect(() => learnMerges(new Map(), { vocabSize: 260 })).toThrow('ask for 261 or more');
+    for (const vocabSize of [260, 2 ** 24]) {
+      expect(() => learnMerges(new Map(), { vocabSize })).toThrow('ask for 261 to 16777215');
+      expect(textDataSchema.safeParse({ vocab_size: vocabSize }).success).toBe(false);
+    }
+    expect(textDataSchema.parse({ vocab_size: 261 }).vocab_size).toBe(261);
     expect(learnMerges(new Map(), { vocabSize: 261 })).toEqual([]);
   });
 });

@@ -18,6 +18,7 @@ export interface TrainOptions {
 
 /** Entries that every vocabulary has: special tokens, bytes, `<mask>`. */
 export const SMALLEST_VOCABULARY = SPECIAL_TOKENS.length + 256 + 1;
+export const LARGEST_VOCABULARY = MAX_IDS - 1;
 
 /** Distinct words that are kept by default: some hundred megabytes. */
 const MOST_WORDS = 1 << 21;
@@ -65,9 +66,9 @@ export class WordCounter {
  */
 export function learnMerges(words: ReadonlyMap<string, number>, options: TrainOptions): [string, string][] {
   const { vocabSize, minFrequency = 2 } = options;
-  if (!Number.isInteger(vocabSize) || vocabSize < SMALLEST_VOCABULARY || vocabSize >= MAX_IDS) {
+  if (!Number.isInteger(vocabSize) || vocabSize < SMALLEST_VOCABULARY || vocabSize > LARGEST_VOCABULARY) {
     throw new D2vError(
-      `a vocabulary of ${vocabSize} entries cannot be made: ask for ${SMALLEST_VOCABULARY} or more`,
+      `a vocabulary of ${vocabSize} entries cannot be made: ask for ${SMALLEST_VOCABULARY} to ${LARGEST_VOCABULARY}`,
     );
   }
   const names = [...BYTE_CHARS].sort();
