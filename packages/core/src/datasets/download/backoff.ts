@@ -5,7 +5,7 @@ const FIRST_SECONDS = 1;
 const MOST_SECONDS = 60;
 
 /**
- * Counts attempts that brought nothing and says how long to wait: twice as long after each, up to a minute, half of it by
+ * Counts attempts that brought next to nothing and says how long to wait: twice as long after each, up to a minute, half of it by
  * chance so that many clients do not come back at once; longer if the server says so.
  */
 export class Backoff {

@@ -236,6 +236,19 @@ describe('download', () => {
     expect(retries[0]).toMatch(/next to nothing for 0.4 s/);
   });
 
+  it('gives up a server that trickles for ever, and goes on elsewhere', async () => {
+    server.serve('/slow.bin', content);
+    server.fault('/slow.bin', { kind: 'slow', bytesPerSecond: 50 });
+    const slow = server.url('/slow.bin');
+    const settings = { stallSeconds: 0.2, connections: 1, retries: 3 };
+    await expect(get(settings, { urls: [slow] })).rejects.toThrow(
+      /next to nothing for 0.2 s, again and again/,
+    );
+    expect(retries).toHaveLength(3);
+    await get(settings, { urls: [slow, server.url('/a.bin')] });
+    await expectWhole();
+  });
+
   it('says what to do about refusals, and shows no credentials', async () => {
     const url = server.url('/a.bin?signature=secret').replace('http://', 'http://user:secret@');
     for (const [status, message] of [

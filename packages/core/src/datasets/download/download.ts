@@ -24,7 +24,7 @@ export interface DownloadRequest {
 export interface DownloadSettings {
   /** Most connections for one file. Default: 4. */
   connections?: number;
-  /** Most attempts in a row that bring nothing. Default: 8. */
+  /** Most attempts in a row that bring nothing, or next to nothing. Default: 8. */
   retries?: number;
   /** Default: 30. */
   stallSeconds?: number;

@@ -11,6 +11,8 @@ import { shownUrl } from './url.js';
 const CHUNK = 64 << 20;
 const CONNECTIONS = 4;
 const RETRIES = 8;
+/** A connection that brings less, and not all it was asked for, has failed like one that brings nothing. */
+const LEAST_PROGRESS = 64 << 10;
 
 type Settings = DownloadSettings & { limiter: RateLimiter };
 
@@ -237,15 +239,20 @@ export class Transfer {
       await settings.limiter.take(wanted.length, this.signal);
       await part.write(wanted, at);
       at += wanted.length;
-      if (part.received > this.furthest) {
-        this.furthest = part.received;
-        this.backoff.progressed();
-      }
+      if (at - start >= LEAST_PROGRESS) this.progressed();
       settings.onProgress?.(part.received, this.size);
     }
     await part.hashPrefix(this.signal);
     const expected = Number.isFinite(end) ? end : (this.request.bytes ?? at);
     if (at < expected) throw new TransientError(`the connection ended at byte ${at} of ${expected}`);
+    this.progressed();
+  }
+
+  /** What comes a second time, from the beginning of a file without ranges, is none. */
+  private progressed(): void {
+    if (this.part.received <= this.furthest) return;
+    this.furthest = this.part.received;
+    this.backoff.progressed();
   }
 }
 
