@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { mapConcurrent, writeFileAtomic, z } from '@d2v/core';
+import { D2vError, mapConcurrent, writeFileAtomic, z } from '@d2v/core';
 import { type AudioPlace, openAudio } from '../decode/audio-file.js';
 import { lengthAt } from './clip.js';
 
@@ -55,6 +55,24 @@ export async function lengthOf(place: AudioPlace, rate: number): Promise<number>
   } catch (error) {
     if ((error as Error).name === 'BadSampleError') return 0;
     throw error;
+  }
+}
+
+/**
+ * Refuses files of which not one can be read, with the reason of the first: lengths of 0 do not tell it.
+ * @throws D2vError
+ */
+export async function requireReadable(files: readonly (AudioPlace & { samples: number })[]): Promise<void> {
+  const [first] = files;
+  if (!first || files.some(({ samples }) => samples > 0)) return;
+  try {
+    await (await openAudio(first)).close();
+  } catch (error) {
+    if ((error as Error).name !== 'BadSampleError' || files.length === 1) throw error;
+    const { message } = error as Error;
+    throw new D2vError(`none of ${files.length} audio files can be read; the first is ${message}`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,4 +1,14 @@
-import { mkdir, mkdtemp, open as openFile, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  mkdtemp,
+  open as openFile,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { BadSampleError, type DataSource, Philox } from '@d2v/core';
@@ -91,15 +101,16 @@ describe('folders', () => {
 
   it('are looked through once: lengths are kept until a file changes', async () => {
     const path = await put('a.wav', noise(8000));
+    await put('b.wav', noise(8000));
     await open();
     const [folder] = await readdir(join(cacheDir, 'audio'));
     expect(folder).toMatch(/^lengths-/);
     await writeFile(path, Buffer.alloc(encodeWav(noise(8000), RATE).length));
     const { mtime } = await stat(path);
-    expect([...(await open()).sizes!()]).toEqual([0]);
+    expect([...(await open()).sizes!()]).toEqual([0, 0.5]);
     await utimes(path, mtime, mtime);
     await put('a.wav', noise(16_000));
-    expect([...(await open()).sizes!()]).toEqual([1]);
+    expect([...(await open()).sizes!()]).toEqual([1, 0.5]);
   });
 
   it('keep damaged files, of unknown length, to report them', async () => {
@@ -110,6 +121,23 @@ describe('folders', () => {
     expect([...source.sizes!()]).toEqual([0.5, 0, 0]);
     expect(await reason(source, 1)).toBe('the file is empty');
     expect(await reason(source, 2)).toMatch(/not an audio file/);
+  });
+});
+
+describe('files of which none can be read', () => {
+  it('give the reason: of a single one, and of the first of several', async () => {
+    const path = await put('a.wav', noise(8000));
+    await writeFile(path, 'not sound');
+    await expect(openNamed([path], settings())).rejects.toThrow(/^\S+a\.wav: not an audio file/);
+    const cut = await put('b.wav', noise(8000));
+    await writeFile(cut, (await readFile(cut)).subarray(0, 5000));
+    await expect(openNamed([cut], settings())).rejects.toThrow(/b\.wav: truncated: \d+ of \d+ bytes/);
+    const several = /^none of 2 audio files can be read; the first is \S+a\.wav: not an audio file/;
+    await expect(openNamed([path, cut], settings())).rejects.toThrow(several);
+    // Also where their lengths come from the cache.
+    for (let i = 0; i < 2; i++) await expect(open()).rejects.toThrow(several);
+    await put('c.wav', noise(8000));
+    expect(await openNamed([root], settings())).toHaveLength(3);
   });
 });
 

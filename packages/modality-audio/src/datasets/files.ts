@@ -13,7 +13,7 @@ import {
   type OpenDataOptions,
   openLabelledFiles,
 } from '@d2v/core';
-import { fileLengths, lengthOf } from '../clips/lengths.js';
+import { fileLengths, lengthOf, requireReadable } from '../clips/lengths.js';
 import { partsToCover, partsToSample } from '../clips/parts.js';
 import { type ClipFile, clipSource } from '../clips/source.js';
 import type { AudioDataConfig } from '../data-config.js';
@@ -34,7 +34,10 @@ export interface KnownFiles {
   textOf?(path: string): string | undefined;
 }
 
-/** Opens `data.path`. @throws D2vError if there is no audio, or only files shorter than `min_sample_size` */
+/**
+ * Opens `data.path`.
+ * @throws D2vError if there is no audio, none that can be read, or only files shorter than `min_sample_size`
+ */
 export async function openPath(
   data: AudioData & { path: string },
   options: OpenOptions,
@@ -57,13 +60,14 @@ export function clipsOf(
   return clipSource(long, data, { name, license, classes, parts: partsToSample });
 }
 
-/** Files and folders named one by one (`d2v embed`): long ones are cut into parts that cover them. */
+/** Files and folders named one by one (`d2v embed`): long ones are cut into parts that cover them. @throws D2vError if none can be read */
 export async function openNamed(paths: readonly string[], data: AudioData): Promise<DataSource> {
   const { files, classes } = await namedFiles(paths, AUDIO, data.label);
   const clips: ClipFile[] = [];
   for (const { path, className } of files) {
     clips.push({ path, className, samples: await lengthOf({ path }, data.sample_rate) });
   }
+  await requireReadable(clips);
   return clipSource(clips, data, { name: paths.join(', '), classes, parts: partsToCover });
 }
 
@@ -81,10 +85,9 @@ async function partOfPath(
     .digest('hex');
   const paths = files.map(({ path }) => path);
   const lengths = await fileLengths(paths, data.sample_rate, { ...options, key });
-  return {
-    files: files.map(({ path, className }, i) => ({ path, className, samples: lengths[i]! })),
-    classes,
-  };
+  const clips = files.map(({ path, className }, i) => ({ path, className, samples: lengths[i]! }));
+  await requireReadable(clips);
+  return { files: clips, classes };
 }
 
 /** Lengths are taken as the manifest states them. */
