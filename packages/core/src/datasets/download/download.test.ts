@@ -330,6 +330,18 @@ describe('download', () => {
     await expectWhole();
   });
 
+  it('has recorded what came when it waits', async () => {
+    server.fault('/a.bin', { kind: 'cut', at: 333_333 });
+    const controller = new AbortController();
+    const record = async () =>
+      JSON.parse(await readFile(`${path()}.part.json`, 'utf8').catch(() => '{}')) as { done?: unknown };
+    const going = get({ connections: 1, backoffScale: 1000, signal: controller.signal });
+    going.catch(() => undefined);
+    await vi.waitFor(async () => expect((await record()).done).toEqual([[0, 333_333]]), 5000);
+    controller.abort();
+    await expect(going).rejects.toThrow(/abort/i);
+  });
+
   it('stops when it is told to, and keeps what came', async () => {
     const controller = new AbortController();
     const limiter = new RateLimiter(500_000);

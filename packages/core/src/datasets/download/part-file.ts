@@ -121,9 +121,10 @@ export class PartFile {
     await this.hasher.catchUp(this.file, this.done.prefix, signal);
   }
 
-  /** Records how far it is. */
+  /** Records how far it is now: one that is under way may know of less. */
   async save(): Promise<void> {
-    this.saving ??= this.record().finally(() => {
+    while (this.saving) await this.saving.catch(() => undefined);
+    this.saving = this.record().finally(() => {
       this.saving = undefined;
     });
     await this.saving;

@@ -125,7 +125,7 @@ export class Transfer {
   /** One request, with what follows from its failure. @returns whether the file is complete and of unknown size */
   private async attempt(): Promise<boolean> {
     const wait = this.notBefore - performance.now();
-    if (wait > 0) await pause(wait / 1000, this.signal);
+    if (wait > 0) await this.rest(wait / 1000);
     const range = this.nextRange();
     if (!range) return false;
     this.claimed.add(range);
@@ -141,11 +141,17 @@ export class Transfer {
         `${shownUrl(this.url)}: ${error.message}; trying again in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`,
       );
       if (error.retryAfter !== null) this.notBefore = performance.now() + seconds * 1000;
-      await pause(seconds, this.signal);
+      await this.rest(seconds);
       return false;
     } finally {
       this.claimed.delete(range);
     }
+  }
+
+  /** Waits, with everything recorded: whoever sees nothing happen may end the process. */
+  private async rest(seconds: number): Promise<void> {
+    if (this.part.identity) await this.part.save();
+    await pause(seconds, this.signal);
   }
 
   private async fetch(range: Range): Promise<boolean> {
