@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { D2vError } from '../../errors.js';
 import { FaultServer } from '../../testing/fault-server.js';
 import { type DownloadRequest, type DownloadSettings, download } from './download.js';
+import { fetchText } from './fetch-text.js';
 import { RateLimiter } from './rate-limit.js';
 
 // A busy disk takes its time to flush.
@@ -154,6 +155,19 @@ describe('download', () => {
     });
     await get();
     expect(retries.at(-1)).toMatch(/answers 503; trying again/);
+  });
+
+  it('does not wait for a server that wants a long pause: it goes elsewhere, or says when to come back', async () => {
+    const busy = server.url('/busy.bin');
+    server.serve('/busy.bin', content);
+    server.fault('/busy.bin', { kind: 'status', status: 429, retryAfter: 3000 });
+    await expect(get({}, { urls: [busy] })).rejects.toThrow(
+      /answers 429 and asks to come back in 50 minutes; 0 B are kept: repeat the command in 50 minutes to go on/,
+    );
+    await expect(fetchText(busy, {})).rejects.toThrow(/429 .*: repeat the command in 50 minutes$/);
+    await get({}, { urls: [busy, server.url('/a.bin')] });
+    await expectWhole();
+    expect(server.requests.filter((request) => request.path === '/busy.bin')).toHaveLength(3);
   });
 
   it('tries other failures of the server again, and says so when it gives up', async () => {

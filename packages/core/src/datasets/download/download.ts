@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { D2vError } from '../../errors.js';
 import { errorCode, formatBytes, freeBytes } from '../../training/fs-errors.js';
 import type { Checksums } from '../types.js';
+import { gaveUp } from './backoff.js';
 import { mismatch, wantedAlgorithms } from './checksums.js';
 import { ChangedError, TransientError, UnavailableError } from './errors.js';
 import { HttpClient } from './http.js';
@@ -127,8 +128,9 @@ async function fromUrl(
     }
   } catch (error) {
     if (error instanceof TransientError) {
+      const { what, when } = gaveUp(error);
       throw new UnavailableError(
-        `${shownUrl(url)}: ${error.message}, again and again; ${formatBytes(part.received)} are kept: repeat the command to go on`,
+        `${shownUrl(url)}: ${what}; ${formatBytes(part.received)} are kept: repeat the command${when} to go on`,
         { cause: error },
       );
     }

@@ -122,10 +122,10 @@ export function statusError(status: number, headers: Headers, url: string, howTo
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-/** Seconds of `Retry-After`, which is a number or a date; at most an hour. */
+/** Seconds of `Retry-After`, which is a number or a date. */
 function retryAfter(headers: Headers): number | null {
   const value = headers['retry-after'];
   if (typeof value !== 'string') return null;
   const seconds = /^\d+$/.test(value.trim()) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.min(3600, Math.max(0, seconds)) : null;
+  return Number.isFinite(seconds) ? Math.max(0, seconds) : null;
 }

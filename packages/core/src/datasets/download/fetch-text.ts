@@ -1,5 +1,5 @@
 import { D2vError } from '../../errors.js';
-import { Backoff, pause } from './backoff.js';
+import { Backoff, gaveUp, pause } from './backoff.js';
 import type { DownloadSettings } from './download.js';
 import { statusError, TransientError, UnavailableError } from './errors.js';
 import { HttpClient } from './http.js';
@@ -22,12 +22,10 @@ export async function fetchText(url: string, settings: DownloadSettings = {}): P
         if (!(error instanceof TransientError)) throw error;
         const seconds = backoff.failed(error);
         if (seconds === null) {
-          throw new UnavailableError(
-            `${shownUrl(url)}: ${error.message}, again and again: repeat the command later`,
-            {
-              cause: error,
-            },
-          );
+          const { what, when } = gaveUp(error);
+          throw new UnavailableError(`${shownUrl(url)}: ${what}: repeat the command${when || ' later'}`, {
+            cause: error,
+          });
         }
         settings.onRetry?.(`${shownUrl(url)}: ${error.message}; trying again`);
         await pause(seconds, signal);
