@@ -215,6 +215,23 @@ describe('prepareDataset', () => {
       /needs 32768 TB, the disk of .* has .* free: make room/,
     );
     expect(server.requests).toEqual([]);
+    // Also when nothing is to be downloaded; finished steps count, and without an estimate the raw files do.
+    await downloadDataset(letters, given());
+    await expect(prepareDataset(huge, given())).rejects.toThrow(/needs 32768 TB/);
+    const files: ManagedDataset['files'] = async (context) =>
+      (await letters.files(context)).map((file) => ({ ...file, bytes: undefined, checksums: undefined }));
+    await prepareDataset(letters, given({ options: { splits: 'valid' } }));
+    const asked: (readonly string[])[] = [];
+    const watched = letters2({ files, preparedBytes: (_, splits) => asked.push(splits) });
+    await prepareDataset(watched, given());
+    expect(asked).toEqual([['valid', 'train']]);
+    await removeDataset(letters, { cacheDir });
+    const vast = letters2({
+      files: async (context) => (await letters.files(context)).map((file) => ({ ...file, bytes: 2 ** 53 })),
+    });
+    await expect(prepareDataset(vast, given({ options: { splits: 'valid' } }))).rejects.toThrow(
+      /needs 16384 TB/,
+    );
   });
 
   it('waits for another process, and says so', async () => {
@@ -341,7 +358,42 @@ describe('prepareDataset', () => {
   });
 });
 
+describe('deleted files', () => {
+  it('are made again, and nothing else', async () => {
+    const ready = await prepareDataset(letters, given());
+    await rm(join(ready.folder, 'train-beta.tar'));
+    const kept = await stat(join(ready.folder, 'train-alpha.tar'));
+    await expect(openDataset(letters, { cacheDir })).rejects.toThrow('letters is not prepared');
+    // Of another split than the one that is asked for: that one stays to be made.
+    const valid = await prepareDataset(letters, given({ options: { splits: 'valid' } }));
+    expect(valid.steps).toHaveLength(5);
+    expect((await verifyDataset(letters, given())).problems).toMatchObject([
+      { kind: 'prepared', file: ready.folder, problem: expect.stringContaining('train is not complete') },
+    ]);
+    expect(await ensureDataset(letters, given({ options: { splits: ['train', 'valid'] } }))).toEqual(ready);
+    expect((await stat(join(ready.folder, 'train-alpha.tar'))).ino).toBe(kept.ino);
+    await truncate(join(ready.folder, 'valid-beta.tar.idx'), 3);
+    expect(await prepareDataset(letters, given())).toEqual(ready);
+    expect((await verifyDataset(letters, given())).problems).toEqual([]);
+  });
+});
+
 describe('verifyDataset', () => {
+  it('says that nothing is here, and leaves nothing', async () => {
+    await expect(verifyDataset(letters, given())).rejects.toThrow(
+      'nothing is here of letters: d2v data prepare letters',
+    );
+    expect(await readdir(cacheDir)).toEqual([]);
+  });
+
+  it('reports a preparation that was not finished', async () => {
+    const broken = letters2({ prepare: () => Promise.reject(new Error('power cut')) });
+    await expect(prepareDataset(broken, given())).rejects.toThrow('power cut');
+    expect((await verifyDataset(letters, given())).problems).toMatchObject([
+      { problem: 'its preparation is not finished' },
+    ]);
+  });
+
   it('finds what is damaged or missing, and the next preparation mends only that', async () => {
     const ready = await prepareDataset(letters, given());
     expect(await verifyDataset(letters, given())).toMatchObject({ files: 14, problems: [] });
@@ -362,6 +414,10 @@ describe('verifyDataset', () => {
       ].sort(),
     );
     await expect(openDataset(letters, { cacheDir })).rejects.toThrow('not prepared');
+    // Until they are made again, and no longer.
+    expect((await verifyDataset(letters, given())).problems.map(({ problem }) => problem)).toEqual(
+      ['train', 'valid'].map((split) => expect.stringContaining(`the split ${split} is not complete`)),
+    );
     expect(await prepareDataset(letters, given())).toEqual(ready);
     expect((await stat(join(ready.folder, 'train-alpha.tar'))).ino).toBe(untouched.ino);
     expect((await verifyDataset(letters, given())).problems).toEqual([]);
@@ -369,6 +425,25 @@ describe('verifyDataset', () => {
 });
 
 describe('removeDataset and datasetStats', () => {
+  it('let those go on that wait for the lock', async () => {
+    await downloadDataset(letters, given({ options: { splits: 'valid' } }));
+    const lock = (await FolderLock.acquire(folder(), 'test')) as FolderLock;
+    const waiting = prepareDataset(letters, given());
+    const removing = removeDataset(letters, { cacheDir });
+    await vi.waitFor(() => expect(said.join()).toContain('waiting for it'));
+    await rm(folder(), { recursive: true });
+    expect(typeof (await removing)).toBe('boolean');
+    expect((await waiting).steps).toHaveLength(6);
+    await lock.release();
+    expect((await prepareDataset(letters, given())).steps).toHaveLength(6);
+    const [one, two] = await Promise.all([
+      removeDataset(letters, { cacheDir }),
+      removeDataset(letters, { cacheDir }),
+    ]);
+    expect([one, two].sort()).toEqual([false, true]);
+    expect(await readdir(join(cacheDir, 'datasets'))).toEqual([]);
+  });
+
   it('know what is there', async () => {
     expect(await datasetStats('letters', cacheDir)).toBeNull();
     expect(await removeDataset(letters, { cacheDir })).toBe(false);

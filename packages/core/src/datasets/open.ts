@@ -16,7 +16,7 @@ export async function openDataset<O>(
 ): Promise<ReadyDataset<O>> {
   const session = startSession(dataset, given);
   const content = await readManifest(session.folder);
-  const ready = readyIn(session, content) ?? readyIn(await onlyVariant(), content);
+  const ready = (await readyIn(session, content)) ?? (await readyIn(await onlyVariant(), content));
   if (ready) return ready as ReadyDataset<O>;
   const others = Object.entries(content?.prepared ?? {}).map(
     ([name, { complete }]) => `${name}: ${complete.join(', ')}`,

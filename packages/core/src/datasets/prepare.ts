@@ -5,9 +5,9 @@ import { D2vError } from '../errors.js';
 import { bringFiles, type PresentFile } from './download/files.js';
 import { variantFolder } from './folder/folder.js';
 import { Manifest, readManifest, type VariantRecord } from './folder/manifest.js';
-import { Steps } from './folder/steps.js';
+import { isThere, Steps, strike } from './folder/steps.js';
 import { type Session, startSession } from './session.js';
-import type { DatasetOptions, ManagedDataset, PreparedStep, ReadyDataset } from './types.js';
+import type { DatasetFile, DatasetOptions, ManagedDataset, PreparedStep, ReadyDataset } from './types.js';
 
 /**
  * Downloads what is missing of a dataset's chosen splits.
@@ -38,23 +38,23 @@ export async function prepareDataset<O>(
 ): Promise<ReadyDataset<O>> {
   const session = startSession(dataset, given);
   return explained(session, async () => {
-    const ready = readyIn(session, await readManifest(session.folder));
+    const ready = await readyIn(session, await readManifest(session.folder));
     if (ready) return ready as ReadyDataset<O>;
     return session.locked(async () => {
       const manifest = await Manifest.open(session.folder, dataset.name, dataset.license);
       // Another process may have done it while this one waited.
-      if (!readyIn(session, manifest.content)) await prepareLocked(session, manifest);
-      return readyIn(session, manifest.content) as ReadyDataset<O>;
+      if (!(await readyIn(session, manifest.content))) await prepareLocked(session, manifest);
+      return (await readyIn(session, manifest.content)) as ReadyDataset<O>;
     });
   });
 }
 
 async function prepareLocked(session: Session, manifest: Manifest): Promise<void> {
   const { dataset, chosen, folder } = session;
-  const needed = dataset.preparedBytes?.(chosen.options, chosen.splits) ?? 0;
-  const files = await bringFiles(session, manifest, needed);
   const target = variantFolder(folder, chosen.variant);
-  const variant = await freshVariant(session, manifest, target);
+  const known = await currentVariant(session, manifest, target);
+  const files = await bringFiles(session, manifest, (published) => bytesToPrepare(session, known, published));
+  const variant = known ?? (await newVariant(session, manifest, target));
   await mkdir(target, { recursive: true });
   const steps = new Steps(target, variant, manifest);
   await dataset.prepare({
@@ -78,18 +78,48 @@ async function prepareLocked(session: Session, manifest: Manifest): Promise<void
   await steps.sweep();
   await manifest.update(() => {
     variant.complete = [...new Set([...variant.complete, ...chosen.splits])].sort();
+    variant.struck = variant.struck?.filter((split) => !chosen.splits.includes(split));
   });
 }
 
-/** The manifest's part of a variant; what another version has made is removed. */
-async function freshVariant(
+/**
+ * What the steps that are still to be done will take, by the dataset's estimate. Of a user's own tree (no files) nothing is
+ * known: it may be a part of what is published.
+ */
+function bytesToPrepare(
+  { dataset, chosen }: Session,
+  known: VariantRecord | null,
+  files: readonly DatasetFile[],
+): number {
+  if (files.length === 0) return 0;
+  const splits = [...new Set([...(known?.complete ?? []), ...chosen.splits])];
+  const all =
+    dataset.preparedBytes?.(chosen.options, splits) ?? files.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+  const done = Object.values(known?.steps ?? {}).flatMap((step) => step.files);
+  return Math.max(0, all - done.reduce((sum, { bytes }) => sum + bytes, 0));
+}
+
+/** The manifest's part of a variant, less the steps whose files are gone; null for none, or one of another version. */
+async function currentVariant(
+  { dataset, chosen }: Session,
+  manifest: Manifest,
+  target: string,
+): Promise<VariantRecord | null> {
+  const known = manifest.content.prepared[chosen.variant];
+  if (!known || !isCurrent(known, dataset, chosen.options)) return null;
+  for (const [key, step] of Object.entries(known.steps)) {
+    if (!(await isThere(target, step))) await strike(manifest, known, key);
+  }
+  return known;
+}
+
+/** Begins a variant; what another version has made is removed. */
+async function newVariant(
   { dataset, chosen, log }: Session,
   manifest: Manifest,
   target: string,
 ): Promise<VariantRecord> {
-  const known = manifest.content.prepared[chosen.variant];
-  if (known && isCurrent(known, dataset, chosen.options)) return known;
-  if (known) {
+  if (manifest.content.prepared[chosen.variant]) {
     log(`${dataset.name} was prepared by another version: preparing it again`);
     await manifest.update((content) => {
       delete content.prepared[chosen.variant];
@@ -106,15 +136,18 @@ async function freshVariant(
 const isCurrent = (variant: VariantRecord, dataset: ManagedDataset, options: unknown): boolean =>
   variant.version === dataset.version && JSON.stringify(variant.options) === JSON.stringify(options);
 
-/** The dataset as the manifest has it, if all chosen splits are prepared. */
-export function readyIn(
+/** The dataset as the manifest has it, if all chosen splits are prepared and their files are there. */
+export async function readyIn(
   session: Session,
   content: Awaited<ReturnType<typeof readManifest>>,
-): ReadyDataset | null {
+): Promise<ReadyDataset | null> {
   const { dataset, chosen, folder } = session;
   const variant = content?.prepared[chosen.variant];
   if (!variant || !isCurrent(variant, dataset, chosen.options)) return null;
   if (!chosen.splits.every((split) => variant.complete.includes(split))) return null;
+  for (const step of Object.values(variant.steps)) {
+    if (!(await isThere(variantFolder(folder, chosen.variant), step))) return null;
+  }
   const steps: PreparedStep[] = Object.entries(variant.steps)
     .map(([key, step]) => ({ key, ...step }))
     .sort((a, b) => (a.key < b.key ? -1 : 1));

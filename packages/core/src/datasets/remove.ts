@@ -1,6 +1,7 @@
-import { rename, rm, stat } from 'node:fs/promises';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { temporarySuffix } from '../training/atomic-file.js';
+import { LOCK_FILE } from '../training/folder-lock.js';
 import { rawFolder } from './folder/folder.js';
 import { Manifest } from './folder/manifest.js';
 import { explained } from './prepare.js';
@@ -21,7 +22,9 @@ export async function removeDataset(
   const { folder } = session;
   if (!(await stat(folder).catch(() => null))) return false;
   return explained(session, async () => {
-    await session.locked(async () => {
+    return session.locked(async () => {
+      // Another process may have removed it while this one waited.
+      if ((await readdir(folder)).every((name) => name.startsWith(LOCK_FILE))) return false;
       if (what === 'raw') {
         const manifest = await Manifest.open(folder, dataset.name, dataset.license);
         await manifest.update((content) => {
@@ -30,13 +33,13 @@ export async function removeDataset(
           );
         });
         await rm(rawFolder(folder), { recursive: true, force: true });
-        return;
+        return true;
       }
       // Out of the way first: nobody sees half a dataset.
       const aside = join(dirname(folder), `.${dataset.name}.${temporarySuffix()}`);
       await rename(folder, aside);
       await rm(aside, { recursive: true, force: true, maxRetries: 3 });
+      return true;
     });
-    return true;
   });
 }

@@ -1,7 +1,9 @@
 import { rm } from 'node:fs/promises';
+import { D2vError } from '../errors.js';
 import { checksumFile, mismatch, wantedAlgorithms } from './download/checksums.js';
 import { fileSize, inside, rawFolder, variantFolder } from './folder/folder.js';
-import { Manifest } from './folder/manifest.js';
+import { Manifest, readManifest } from './folder/manifest.js';
+import { strike } from './folder/steps.js';
 import { explained } from './prepare.js';
 import { type Session, startSession } from './session.js';
 import type { Checksums, DatasetOptions, ManagedDataset } from './types.js';
@@ -11,28 +13,34 @@ export interface VerifyReport {
   /** Files and bytes that were read. */
   files: number;
   bytes: number;
-  /** Files that are missing or differ from their checksums. */
-  problems: { file: string; problem: string }[];
+  /**
+   * Prepared files and downloads that are missing or differ from their checksums; folders of prepared files that are not
+   * complete since an earlier run has found such.
+   */
+  problems: { kind: 'raw' | 'prepared'; file: string; problem: string }[];
 }
 
 /**
  * Compares all files of a dataset, raw and prepared, with their checksums. What is missing or damaged is struck off the
  * manifest (and a damaged download removed), so that the next `prepareDataset` makes it again, and nothing else.
+ * @throws D2vError in one line with the remedy, also when nothing is here of the dataset
  */
 export async function verifyDataset(
   dataset: ManagedDataset,
   given: DatasetOptions = {},
 ): Promise<VerifyReport> {
   const session = startSession(dataset, given);
-  return explained(session, () =>
-    session.locked(async () => {
+  return explained(session, async () => {
+    if (!(await readManifest(session.folder)))
+      throw new D2vError(`nothing is here of ${dataset.name}: d2v data prepare ${dataset.name}`);
+    return session.locked(async () => {
       const manifest = await Manifest.open(session.folder, dataset.name, dataset.license);
       const report: VerifyReport = { files: 0, bytes: 0, problems: [] };
       await verifyRaw(session, manifest, report);
       await verifyPrepared(session, manifest, report);
       return report;
-    }),
-  );
+    });
+  });
 }
 
 async function verifyRaw(session: Session, manifest: Manifest, report: VerifyReport): Promise<void> {
@@ -41,8 +49,11 @@ async function verifyRaw(session: Session, manifest: Manifest, report: VerifyRep
     const problem = await check(session, path, name, record.bytes, record.checksums, report);
     if (problem === null) continue;
     // Removing raw files is a way to save space, not damage.
-    if (problem !== MISSING) report.problems.push({ file: path, problem });
-    if (problem !== MISSING && record.path === undefined) await rm(path, { force: true });
+    if (problem !== MISSING) {
+      const done = record.path === undefined ? 'it is removed' : 'replace it';
+      report.problems.push({ kind: 'raw', file: path, problem: `${problem}: ${done}` });
+      if (record.path === undefined) await rm(path, { force: true });
+    }
     await manifest.update((content) => {
       delete content.raw[name];
     });
@@ -52,19 +63,23 @@ async function verifyRaw(session: Session, manifest: Manifest, report: VerifyRep
 async function verifyPrepared(session: Session, manifest: Manifest, report: VerifyReport): Promise<void> {
   for (const [variantName, variant] of Object.entries(manifest.content.prepared)) {
     const folder = variantFolder(session.folder, variantName);
+    for (const split of variant.struck ?? [])
+      report.problems.push({
+        kind: 'prepared',
+        file: folder,
+        problem: `the split ${split} is not complete: damaged files of an earlier check are still to be made again`,
+      });
+    if (variant.complete.length === 0 && !variant.struck?.length)
+      report.problems.push({ kind: 'prepared', file: folder, problem: 'its preparation is not finished' });
     for (const [key, step] of Object.entries(variant.steps)) {
       let damaged = false;
       for (const { name, bytes, sha256 } of step.files) {
         const path = inside(folder, name);
         const problem = await check(session, path, name, bytes, { sha256 }, report);
-        if (problem !== null) report.problems.push({ file: path, problem });
+        if (problem !== null) report.problems.push({ kind: 'prepared', file: path, problem });
         damaged ||= problem !== null;
       }
-      if (!damaged) continue;
-      await manifest.update(() => {
-        delete variant.steps[key];
-        variant.complete = [];
-      });
+      if (damaged) await strike(manifest, variant, key);
     }
   }
 }

@@ -154,18 +154,32 @@ function isAlive(lock: LockOwner): boolean {
   } catch (error) {
     if (errorCode(error) === 'ESRCH') return false;
   }
+  if (isZombie(lock.pid)) return false;
   const birth = processBirth(lock.pid);
   return lock.birth === null || birth === null || birth === lock.birth;
 }
+
+/** Whether a process has ended and only waits for its parent to notice: state Z or X on Linux. */
+const isZombie = (pid: number): boolean => /^[ZX]/i.test(processStat(pid)?.[0] ?? '');
 
 /** Boot and start time of a process on Linux; null elsewhere. */
 function processBirth(pid: number): string | null {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The command name may hold spaces and parentheses: fields are counted from the last one. Start time is field 22.
-    const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    // Field 22 of the line.
+    const start = processStat(pid)?.[19];
     return start ? `${boot}:${start}` : null;
+  } catch {
+    return null;
+  }
+}
+
+/** `/proc/<pid>/stat` from its third field (the state) on; null where there is none. */
+function processStat(pid: number): string[] | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The command name may hold spaces and parentheses: fields are counted from the last one.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
     return null;
   }

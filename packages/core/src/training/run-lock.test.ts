@@ -40,6 +40,21 @@ describe('lockRun', () => {
     await (await lockRun(folder)).release();
   });
 
+  it.runIf(process.platform === 'linux')('takes a zombie for dead', async () => {
+    // The shell becomes a program that never asks after its child.
+    const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 30']);
+    try {
+      const pid = Number(await new Promise((resolve) => parent.stdout.once('data', resolve)));
+      await expect
+        .poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0], { timeout: 10_000 })
+        .toBe('Z');
+      plant({ pid, host: hostname(), birth: null, started: 'once', token: 'x' });
+      await (await lockRun(folder)).release();
+    } finally {
+      parent.kill();
+    }
+  });
+
   it('replaces a lock that was cut short', async () => {
     writeFileSync(lockFile(), '');
     await (await lockRun(folder)).release();

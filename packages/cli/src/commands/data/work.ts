@@ -1,6 +1,6 @@
 /** `d2v data download | prepare | verify | stats | rm`. */
 import { createInterface } from 'node:readline/promises';
-import type { DatasetOptions, ManagedDataset } from '@d2v/core';
+import type { DatasetOptions, ManagedDataset, VerifyReport } from '@d2v/core';
 import pc from 'picocolors';
 import { DataProgress } from '../../data-progress.js';
 import { CliError, EXIT } from '../../failure.js';
@@ -49,16 +49,19 @@ export async function verify(words: readonly string[], options: DataOptions): Pr
     for (const { file, problem } of report.problems)
       process.stdout.write(`${pc.red('damaged:')} ${file}: ${problem}\n`);
     process.stdout.write(
-      `${words[0]}: ${report.files} files, ${bytes(report.bytes)} read; ${verdict(report.problems.length, words[0]!)}\n`,
+      `${words[0]}: ${report.files} files, ${bytes(report.bytes)} read; ${verdict(report.problems, words[0]!)}\n`,
     );
   }
   if (report.problems.length > 0) process.exitCode = EXIT.failure;
 }
 
-const verdict = (problems: number, name: string) =>
-  problems === 0
-    ? 'all as they should be'
-    : `${problems} damaged: "d2v data prepare ${name}" makes them again, and only them`;
+function verdict(problems: VerifyReport['problems'], name: string): string {
+  if (problems.length === 0) return 'all as they should be';
+  const remedy = problems.some(({ kind }) => kind === 'prepared')
+    ? `"d2v data prepare ${name}" makes them again, and only them`
+    : `"d2v data download ${name}" brings downloads again; prepared files do not need them`;
+  return `${problems.length} damaged: ${remedy}`;
+}
 
 export async function stats(words: readonly string[], options: DataOptions): Promise<void> {
   const { datasetStats } = await import('@d2v/core');

@@ -10,7 +10,8 @@ export function explainCacheError(error: unknown, cacheDir: string): unknown {
   if (code === 'ENOSPC')
     return new D2vError(`the disk of ${cacheDir} is full: make room, or set D2V_DATA to another folder`);
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR' || code === 'EEXIST') {
-    return new D2vError(`cannot use ${cacheDir} (${code}): set D2V_DATA to a folder that you can write to`, {
+    const why = code === 'EROFS' ? `${code}: it is read-only` : code;
+    return new D2vError(`cannot use ${cacheDir} (${why}): set D2V_DATA to a folder that you can write to`, {
       cause: error,
     });
   }

@@ -20,12 +20,12 @@ export type PresentFile = DatasetFile & { path: string };
 
 /**
  * Brings all raw files of the chosen splits here. The caller has the lock.
- * @param preparedBytes what the preparation that follows will take, for the check of the disk
+ * @param preparedBytes what the preparation that follows will take beside these files, for the check of the disk
  */
 export async function bringFiles(
   session: Session,
   manifest: Manifest,
-  preparedBytes = 0,
+  preparedBytes: (files: readonly DatasetFile[]) => number = () => 0,
 ): Promise<PresentFile[]> {
   const { dataset, given, chosen, folder, log } = session;
   const files = await publishedFiles(session, manifest);
@@ -39,9 +39,11 @@ export async function bringFiles(
   if (missing.length > 0) {
     if (given.offline) throw notThere(session, missing[0]!, 'the network is not to be used (offline)');
     await acceptTerms(session, manifest);
-    const bytes = await bytesToCome(folder, missing);
-    const what = `${dataset.name} (${chosen.splits.join(', ')})`;
-    await checkSpace(folder, bytes + preparedBytes, what);
+  }
+  const bytes = await bytesToCome(folder, missing);
+  const what = `${dataset.name} (${chosen.splits.join(', ')})`;
+  await checkSpace(folder, bytes + preparedBytes(files), what);
+  if (missing.length > 0) {
     log(
       `downloading ${missing.length} of ${files.length} files of ${what}${bytes > 0 ? `, ${formatBytes(bytes)}` : ''}`,
     );

@@ -1,10 +1,11 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { access, constants, mkdir, rmdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { isAbsolute, join, resolve, sep } from 'node:path';
+import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { D2vError } from '../../errors.js';
 import { dataCacheDir } from '../../modality/cache-dir.js';
-import { FolderLock, LOCK_FILE } from '../../training/folder-lock.js';
+import { FolderLock, LOCK_FILE, type LockOwner } from '../../training/folder-lock.js';
+import { errorCode } from '../../training/fs-errors.js';
 
 const POLL_MS = 250;
 /** How often it is said again that another process is waited for. */
@@ -46,15 +47,20 @@ export async function withLock<T>(
   { log, signal }: { log: (message: string) => void; signal?: AbortSignal },
   work: () => Promise<T>,
 ): Promise<T> {
-  await mkdir(folder, { recursive: true });
   let said = -Infinity;
   for (;;) {
-    const lock = await FolderLock.acquire(folder, 'dataset folder');
+    const lock = await acquire(folder);
+    if (lock === null) {
+      signal?.throwIfAborted();
+      continue;
+    }
     if (lock instanceof FolderLock) {
       try {
         return await work();
       } finally {
         await lock.release();
+        // A folder in which nothing came to be is not left behind.
+        await rmdir(folder).catch(() => undefined);
       }
     }
     const now = performance.now();
@@ -68,5 +74,33 @@ export async function withLock<T>(
       signal?.throwIfAborted();
       throw error;
     });
+  }
+}
+
+/** The lock or who has it; null when the folder was removed meanwhile (`d2v data rm`): then it is to be tried again. */
+async function acquire(folder: string): Promise<FolderLock | LockOwner | null> {
+  await makeFolder(folder);
+  try {
+    return await FolderLock.acquire(folder, 'dataset folder');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return null;
+    // The lock's remedies are those for run folders; what to do about a folder of the cache is the caller's to say.
+    const { cause } = error as Error;
+    throw FOLDER_ERRORS.has(errorCode(cause) ?? '') ? cause : error;
+  }
+}
+
+const FOLDER_ERRORS = new Set(['EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOSPC']);
+
+/** `mkdir -p`; on a read-only file system Node would say that the folder does not exist. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    let parent = dirname(folder);
+    while (parent !== dirname(parent) && !(await stat(parent).catch(() => null))) parent = dirname(parent);
+    await access(parent, constants.W_OK);
+    throw error;
   }
 }

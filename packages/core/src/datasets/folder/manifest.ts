@@ -45,6 +45,8 @@ const variantSchema = z.object({
   options: z.unknown(),
   /** Splits that are prepared as a whole. */
   complete: z.array(z.string()),
+  /** Splits that were complete until damaged or missing files were struck off; to be prepared again. */
+  struck: z.array(z.string()).optional(),
   steps: z.record(z.string(), stepSchema),
 });
 

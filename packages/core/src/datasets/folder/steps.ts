@@ -31,7 +31,7 @@ export class Steps {
     if (this.running.has(key)) throw new D2vError(`step "${key}" is there twice`);
     this.running.add(key);
     const known = this.variant.steps[key];
-    if (known && (await this.isThere(known))) return known.counts;
+    if (known && (await isThere(this.folder, known))) return known.counts;
     const staging = join(this.folder, STAGING, key.replaceAll('/', '+'));
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { recursive: true });
@@ -66,13 +66,6 @@ export class Steps {
     await rm(join(this.folder, STAGING), { recursive: true, force: true });
   }
 
-  private async isThere({ files }: StepRecord): Promise<boolean> {
-    for (const { name, bytes } of files) {
-      if ((await fileSize(inside(this.folder, name))) !== bytes) return false;
-    }
-    return true;
-  }
-
   private async publish(
     staging: string,
     stated: ReadonlyMap<string, { bytes: number; sha256: string }>,
@@ -105,6 +98,22 @@ export class Steps {
     }
   }
 }
+
+/** Whether all files of a step are there with their sizes; contents are `verifyDataset`'s. */
+export async function isThere(folder: string, { files }: StepRecord): Promise<boolean> {
+  for (const { name, bytes } of files) {
+    if ((await fileSize(inside(folder, name))) !== bytes) return false;
+  }
+  return true;
+}
+
+/** Strikes a step off, so that it is done again. Which splits it belongs to is not known: none counts as complete. */
+export const strike = (manifest: Manifest, variant: VariantRecord, key: string): Promise<void> =>
+  manifest.update(() => {
+    delete variant.steps[key];
+    variant.struck = [...new Set([...(variant.struck ?? []), ...variant.complete])].sort();
+    variant.complete = [];
+  });
 
 async function digestOf(path: string): Promise<{ bytes: number; sha256: string }> {
   const { bytes, checksums } = await checksumFile(path, ['sha256']);
