@@ -62,6 +62,15 @@ describe('ShardWriter', () => {
     expect(await readFile(join(one, `${'long/'.repeat(50)}x.bin`), 'utf8')).toBe('y');
   });
 
+  it('refuses a key that it has already', async () => {
+    const writer = await ShardWriter.create(output(await fresh()), 'a.tar');
+    await writer.add(sample(1));
+    await expect(writer.add({ ...sample(1), files: { bin: text('x') } })).rejects.toThrow(
+      /a\.tar: the entry .*k\/1.* is the key of an earlier sample already/,
+    );
+    expect(await writer.finish()).toMatchObject({ samples: 1 });
+  });
+
   it.each(['a.b', '../a', '/a', 'a//b', ''])('refuses the key %j', async (key) => {
     const writer = await ShardWriter.create(output(await fresh()), 'a.tar');
     await expect(writer.add({ key, files: { txt: text('x') } })).rejects.toThrow(/a\.tar: the entry/);

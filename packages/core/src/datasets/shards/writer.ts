@@ -31,6 +31,7 @@ const EPOCH = new Date(0);
 export class ShardWriter {
   private readonly hash = createHash('sha256');
   private readonly samples: IndexedSample[] = [];
+  private readonly keys = new Set<string>();
   private pending: Buffer[] = [];
   private pendingBytes = 0;
   private position = 0;
@@ -62,12 +63,14 @@ export class ShardWriter {
   /**
    * Appends a sample.
    * @returns where the contents lie in the shard, by ending
-   * @throws ArchiveError for a key that cannot be a name in a shard
+   * @throws ArchiveError for a key that cannot be a name in a shard, or is in it already
    */
   async add({ key, files, label }: ShardSample): Promise<ReadonlyMap<string, ShardPlace>> {
     if (cleanName(key, this.name) !== key || key.slice(key.lastIndexOf('/') + 1).includes('.')) {
       throw new ArchiveError(this.name, key, 'cannot be the key of a sample: dots separate the ending');
     }
+    if (this.keys.has(key)) throw new ArchiveError(this.name, key, 'is the key of an earlier sample already');
+    this.keys.add(key);
     const places = new Map<string, ShardPlace>();
     const all: ShardSample['files'] =
       label === undefined ? files : { ...files, cls: Buffer.from(String(label)) };

@@ -7,6 +7,7 @@ import {
   type DatasetOptions,
   Philox,
   prepareDataset,
+  TarShards,
   verifyDataset,
 } from '@d2v/core';
 import { FaultServer, makeTar } from '@d2v/core/testing';
@@ -29,6 +30,7 @@ import {
 } from '../__fixtures__/imagenet.js';
 import { openImageData } from '../index.js';
 import { imagenetWith } from './index.js';
+import { writePictures } from './pictures.js';
 
 let root: string;
 let cacheDir: string;
@@ -316,6 +318,28 @@ describe('an extracted tree', () => {
     cacheDir = await mkdtemp(join(root, 'cache-'));
     await prepareDataset(imagenet(), given());
     expect(fromTree).toEqual(await prepared());
+  });
+});
+
+describe('pictures of one stem', () => {
+  it('get keys of their own', async () => {
+    const folder = await mkdtemp(join(root, 'stems-'));
+    const [first] = await validFiles();
+    async function* pictures() {
+      for (const name of ['a/n_1.JPEG', 'a/n_1.png', 'b/n_1.png'])
+        yield { name, bytes: Buffer.from(first!.content!), label: 1 };
+    }
+    const context = {
+      options: { max_side: null, jpeg_quality: 90 },
+      progress: () => {},
+      warn: () => {},
+      signal: new AbortController().signal,
+    };
+    const output = { folder, wrote: () => {}, atEnd: () => {} };
+    expect((await writePictures(context, output, 'x', pictures())).images).toBe(3);
+    const shards = await TarShards.open([join(folder, 'x.tar')], { cacheDir });
+    expect([0, 1, 2].map((i) => shards.key(i))).toEqual(['n_1', 'n_1_png', 'n_1_png_2']);
+    await shards.close();
   });
 });
 

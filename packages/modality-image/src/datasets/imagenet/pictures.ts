@@ -40,12 +40,13 @@ export async function writePictures(
   total: number | null = null,
 ): Promise<Counts> {
   const shard = await ShardWriter.create(output, `${name}.tar`);
+  const keys = new Set<string>();
   const damaged: { file: string; reason: string }[] = [];
   for await (const { source, jpg, reason } of mapOrdered(pictures, AT_ONCE, (picture) =>
     prepared(picture, ctx.options),
   )) {
     ctx.signal.throwIfAborted();
-    if (jpg) await shard.add({ key: keyOf(source.name), files: { jpg }, label: source.label });
+    if (jpg) await shard.add({ key: freeKey(source.name, keys), files: { jpg }, label: source.label });
     else damaged.push({ file: source.name, reason });
     ctx.progress(name, shard.count + damaged.length, total, 'images');
   }
@@ -104,4 +105,14 @@ async function shrunk({ name, bytes }: SourcePicture, options: PictureOptions): 
 export function keyOf(name: string): string {
   const base = name.slice(name.lastIndexOf('/') + 1);
   return base.replace(/\.[^.]*$/, '').replaceAll('.', '_');
+}
+
+/** The key of a picture among those that are taken: of `n_1.JPEG` and `n_1.png` the second becomes `n_1_png`. */
+function freeKey(name: string, taken: Set<string>): string {
+  const whole = name.slice(name.lastIndexOf('/') + 1).replaceAll('.', '_');
+  let key = keyOf(name);
+  if (taken.has(key)) key = whole;
+  for (let i = 2; taken.has(key); i++) key = `${whole}_${i}`;
+  taken.add(key);
+  return key;
 }
