@@ -1,4 +1,4 @@
-import { type Batch, Data2Vec, modelConfigSchema, Philox, type z } from '@d2v/core';
+import { type Batch, Data2Vec, modelConfigSchema, Philox, resolveConfig, type z } from '@d2v/core';
 import { describe, expect, it } from 'vitest';
 import type { audioConfigSchema } from './config.js';
 import audio from './index.js';
@@ -190,4 +190,8 @@ it('wrong inputs and settings are explained', () => {
   m.dispose();
   expect(() => model({ conv_pos_groups: 5 })).toThrow(/conv_pos_groups is 5.*16/);
   expect(() => model({ feature_encoder_spec: '[(8, 10' })).toThrow(/feature_encoder_spec/);
+  const set = ['model.modalities.audio.feature_encoder_spec=__import__("os")'];
+  expect(() => resolveConfig({ modality: audio, set })).toThrow(
+    /^--set model\.modalities\.audio\.feature_encoder_spec: .*expected a list, .* at character 1/,
+  );
 });

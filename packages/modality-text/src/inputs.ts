@@ -1,5 +1,12 @@
 /** Opening text named by the user, to get its features: in memory, in the given order. */
-import { D2vError, type DataConfig, type DataSource, type OpenInputsOptions, type Sample } from '@d2v/core';
+import {
+  BadSampleError,
+  D2vError,
+  type DataConfig,
+  type DataSource,
+  type OpenInputsOptions,
+  type Sample,
+} from '@d2v/core';
 import { findText } from './corpus/files.js';
 import { type Piece, readCorpus } from './corpus/read.js';
 import type { TextDataConfig } from './data-config.js';
@@ -13,23 +20,28 @@ interface Entry {
   end: number;
   name: string;
   className: string | null;
+  /** Index of its file. */
+  file: number;
+  /** Stands for a file that is damaged: why. */
+  damage?: string;
 }
 
 /**
- * A sample per line, record or file; long ones give several. Empty lines give none.
- * @throws D2vError if a file cannot be read to its end or none has text
+ * A sample per line, record or file; long ones give several. Empty lines give none. A file that cannot be read to its end
+ * gives one sample, which is bad.
+ * @throws D2vError if no file has text
  */
 export async function openTextInputs(
   paths: readonly string[],
   data: TextDataConfig & DataConfig,
-  { assets }: OpenInputsOptions = {},
+  { assets, log = () => {} }: OpenInputsOptions = {},
 ): Promise<DataSource> {
   const tokenizer = assets
     ? makeTokenizer(assets, 'the checkpoint')
     : makeTokenizer(tokenizerFiles(named(data)), named(data));
   const files = (await Promise.all(paths.map((path) => findText(path)))).flat();
   const tokens = new TokenList();
-  const entries: Entry[] = [];
+  let entries: Entry[] = [];
   const most = data.tokens_per_sample - 1;
   let open: { start: number; piece: Piece } | null = null;
   const onPiece = (piece: Piece) => {
@@ -51,12 +63,18 @@ export async function openTextInputs(
         end: Math.min(tokens.length, from + most),
         name: parts > 1 ? `${place} (${part + 1}/${parts})` : place,
         className: piece.className,
+        file: piece.file,
       });
     }
     open = null;
   };
-  const { damaged } = await readCorpus(files, data, { onPiece, log() {} });
-  if (damaged.length > 0) throw new D2vError(damaged[0]!.reason);
+  const onDamaged = (file: number, damage: string) => {
+    open = null;
+    entries = entries.filter((entry) => entry.file !== file);
+    const { name } = files[file]!;
+    entries.push({ start: tokens.length, end: tokens.length, name, className: null, file, damage });
+  };
+  await readCorpus(files, data, { onPiece, log, onDamaged });
   if (entries.length === 0) throw new D2vError(`there is no text in ${paths.join(', ') || 'no files'}`);
   const classes = [...new Set(entries.flatMap(({ className }) => className ?? []))].sort();
   const label = (index: number) => classes.indexOf(entries[index]!.className ?? '');
@@ -65,7 +83,8 @@ export async function openTextInputs(
     name: paths.join(', '),
     ...(classes.length > 0 && { classes, label }),
     async get(index): Promise<Sample> {
-      const { start, end } = entries[index]!;
+      const { start, end, name, damage } = entries[index]!;
+      if (damage !== undefined) throw new BadSampleError(name, damage);
       const ids = new Int32Array(end - start + 1);
       ids[0] = BOS;
       ids.set(tokens.view(start, end), 1);

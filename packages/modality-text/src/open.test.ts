@@ -16,6 +16,7 @@ import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import {
   type Assets,
+  BadSampleError,
   type DataConfig,
   type DataSource,
   type DataSplit,
@@ -340,7 +341,25 @@ describe('text to get features of', () => {
     await expect(openTextInputs([write('b.txt', ' \n')], named)).rejects.toThrow(
       /there is no text in .*b\.txt/,
     );
-    await expect(openTextInputs([write('c.txt', 'a\0b')], named)).rejects.toThrow(/c\.txt is no text/);
     expect((await openTextInputs([path], named)).length).toBe(1);
+  });
+
+  it('may be damaged: the file is one bad sample, the others are good', async () => {
+    const record = `${JSON.stringify({ text: 'cut' })}\n`;
+    write('a.txt', 'one\ntwo\n');
+    write('b.txt', 'three\nf\0ur\n');
+    write('c.txt', Buffer.from('caf\xe9', 'latin1'));
+    write('d.jsonl.gz', gzipSync(record.repeat(1000)).subarray(0, 30));
+    const log = (message: string) => logged.push(message);
+    const named = settings({ tokenizer: 'gpt2' });
+    const source = await openTextInputs([join(folder, 'text')], named, { log });
+    const names = Array.from({ length: source.length }, (_, i) => source.describe(i));
+    expect(names).toEqual(['a.txt:1', 'a.txt:2', 'b.txt', 'c.txt:1', 'd.jsonl.gz']);
+    const random = new Philox(1);
+    await expect(source.get(2, random, 'eval')).rejects.toThrow(/^b\.txt: .*b\.txt is no text/);
+    await expect(source.get(2, random, 'eval')).rejects.toBeInstanceOf(BadSampleError);
+    await expect(source.get(4, random, 'eval')).rejects.toThrow(/the gzip data is cut off/);
+    expect((await source.get(1, random, 'eval')).id).toBe(1);
+    expect(logged).toEqual([expect.stringMatching(/c\.txt: bytes that are no UTF-8/)]);
   });
 });

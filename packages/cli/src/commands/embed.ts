@@ -68,6 +68,8 @@ async function write(
   let bad = 0;
   let shape: number[] = [];
   const tty = process.stderr.isTTY && !options.quiet;
+  const warn = (message: string) =>
+    process.stderr.write(`${tty ? '\r\u001b[K' : ''}${pc.yellow('warning:')} ${message}\n`);
   try {
     const stream = loaded.embedStream(input, {
       network,
@@ -77,10 +79,9 @@ async function write(
       numWorkers: options.workers,
       onBad(file, reason) {
         bad++;
-        process.stderr.write(
-          `${tty ? '\r\u001b[K' : ''}${pc.yellow('warning:')} ${file}: ${reason} (left out)\n`,
-        );
+        warn(`${file}: ${reason} (left out)`);
       },
+      log: warn,
     });
     for await (const batch of stream) {
       await sink.append(batch);

@@ -51,6 +51,11 @@ function readValue(schema: z.ZodType, text: string, origin: string): unknown {
   if (objectShape(schema) && typeof candidates[0] === 'object') return candidates[0];
   // A number out of range: let the full check say what the range is.
   if (typeof candidates[0] === 'number' && typeof candidates[0] === numberLike(schema)) return candidates[0];
+  // Of the right type, and refused by a check with a message of its own.
+  for (const candidate of candidates) {
+    const own = schema.safeParse(candidate).error?.issues.find(({ code }) => code === 'custom');
+    if (own) throw new D2vError(`${origin}: ${own.message}`);
+  }
   throw new D2vError(`${origin} must be ${expected(schema)}, not "${text}"`);
 }
 

@@ -117,7 +117,7 @@ export interface OpenDataOptions {
 }
 
 /** How files named by the user are opened. */
-export type OpenInputsOptions = Pick<OpenDataOptions, 'assets'>;
+export type OpenInputsOptions = Pick<OpenDataOptions, 'assets'> & Partial<Pick<OpenDataOptions, 'log'>>;
 
 /** What `preview` gets: samples and the features of their tokens, for a picture that a person can judge. */
 export interface PreviewArgs<D = unknown> {

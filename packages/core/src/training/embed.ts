@@ -23,6 +23,8 @@ export interface EmbedOptions extends FeatureChoice {
   numWorkers?: number;
   /** Told about each damaged input, which is left out. Without it, a damaged input is an error. */
   onBad?: (file: string, reason: string) => void;
+  /** Told what is odd about the files but does not keep them from being used. */
+  log?: (message: string) => void;
   /** Aborting it ends the stream with its reason. */
   signal?: AbortSignal;
 }
@@ -108,7 +110,7 @@ async function* batchesOf(
   if (isSource(input)) return yield* fromSource(embedder, input, bounds, options);
   if (isBatch(input)) return yield { batch: input };
   if (arePaths(input)) {
-    const source = await modality.openInputs([...input], config.data, { assets });
+    const source = await modality.openInputs([...input], config.data, { assets, log: options.log });
     try {
       yield* fromSource(embedder, source, bounds, options, [...input]);
     } finally {

@@ -27,6 +27,8 @@ export type CorpusOptions = RecordFields & Pick<TextDataConfig, 'item' | 'label'
 export interface CorpusHandlers {
   onPiece(piece: Piece): void;
   log(message: string): void;
+  /** Told of a damaged file after its last piece; without it, the log is. */
+  onDamaged?(file: number, reason: string): void;
 }
 
 /** Longest piece in characters. */
@@ -54,15 +56,20 @@ export async function readCorpus(
     const cutter = file.jsonl
       ? recordReader(file, index, options, handlers)
       : textReader(file, index, options, handlers);
+    let damage: string | null = null;
     try {
       const warn = () => handlers.log(`${file.path}: bytes that are no UTF-8 are read as U+FFFD`);
       for await (const text of characters(file, warn)) cutter.push(text);
     } catch (error) {
       if (!(error instanceof DamagedTextError)) throw error;
-      handlers.log(`${error.message}; used up to there`);
-      damaged.push({ name: file.name, reason: error.message });
+      damage = error.message;
     }
-    cutter.end();
+    // A record that is cut off is no JSON.
+    if (damage === null || !file.jsonl) cutter.end();
+    if (damage === null) continue;
+    damaged.push({ name: file.name, reason: damage });
+    if (handlers.onDamaged) handlers.onDamaged(index, damage);
+    else handlers.log(`${damage}; used up to there`);
   }
   return { damaged };
 }
