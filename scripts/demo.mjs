@@ -64,8 +64,8 @@ function refuseInUse(folder) {
   if (!existsSync(lock)) return;
   try {
     process.kill(JSON.parse(readFileSync(lock, 'utf8')).pid, 0);
-  } catch {
-    return; // of a process that is gone
+  } catch (error) {
+    if (error.code !== 'EPERM') return; // of a process that is gone, not of another user's
   }
   fail(`${folder} is in use by another process: wait for it, or name another folder with --run`);
 }
