@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import lzma from 'lzma-native';
@@ -149,6 +150,22 @@ describe('readTar', () => {
       { path: 'b', content: 'x'.repeat(150) },
     ]);
     await expect(contents(readTar(await saved(tar), limits))).rejects.toThrow(message);
+  });
+
+  it('holds little of an xz bomb, however much of it comes at once', async () => {
+    const zeros = Buffer.alloc(4 << 20);
+    const compressor = lzma.createCompressor({ preset: 1, threads: 1 });
+    Readable.from(Array.from({ length: 75 }, () => zeros)).pipe(compressor);
+    const bomb = await collect(compressor);
+    const before = process.memoryUsage().external;
+    let most = 0;
+    const read = async () => {
+      for await (const _ of decompress(pieces(bomb, bomb.length), 'xz', { archive: 'x' })) {
+        most = Math.max(most, process.memoryUsage().external - before);
+      }
+    };
+    await expect(read()).rejects.toThrow(/more than 250 times as many/);
+    expect(most).toBeLessThan(200 << 20);
   });
 
   it('refuses bombs', async () => {

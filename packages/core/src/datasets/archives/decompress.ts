@@ -14,6 +14,13 @@ export interface DecompressOptions {
   ratio?: number;
 }
 
+/**
+ * Compressed bytes that the decoder gets at once. The one of xz decodes all of them before it hands out a byte, up to 7000 times as
+ * many; the one of gzip stops when it has filled a buffer.
+ */
+const XZ_PIECE = 16 << 10;
+const GZIP_PIECE = 256 << 10;
+
 const MAGIC: readonly [Compression, number[]][] = [
   ['gzip', [0x1f, 0x8b]],
   ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
@@ -34,13 +41,17 @@ export async function* decompress(
   { archive, ratio }: DecompressOptions,
 ): AsyncGenerator<Buffer> {
   let [compressed, plain] = [0, 0];
+  const most = kind === 'xz' ? XZ_PIECE : GZIP_PIECE;
   const counted = async function* () {
     for await (const bytes of source) {
-      compressed += bytes.length;
-      yield bytes;
+      for (let at = 0; at < bytes.length; at += most) {
+        const piece = bytes.subarray(at, at + most);
+        compressed += piece.length;
+        yield piece;
+      }
     }
   };
-  const input = Readable.from(counted(), { objectMode: false, highWaterMark: 1 << 20 });
+  const input = Readable.from(counted(), { objectMode: false, highWaterMark: most });
   const decoder = kind === 'gzip' ? createGunzip({ chunkSize: 256 << 10 }) : await xzDecoder();
   // An error of the source must reach the reader, which sees only the decoder.
   input.on('error', (error) => decoder.destroy(error));
@@ -100,7 +111,8 @@ export async function* plainOf(
 async function xzDecoder(): Promise<Transform> {
   try {
     const { default: lzma } = await import('lzma-native');
-    return lzma.createDecompressor({ threads: 1 }) as unknown as Transform;
+    const options = { threads: 1, writableHighWaterMark: XZ_PIECE };
+    return lzma.createDecompressor(options) as unknown as Transform;
   } catch (error) {
     throw new D2vError(
       'this file is xz, and the package lzma-native has no binary for this platform: npm install lzma-native (it builds one), or unpack the file with xz and name the folder with --from',
