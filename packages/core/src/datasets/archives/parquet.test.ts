@@ -52,3 +52,33 @@ it('refuses row groups beyond the limit, and damage', async () => {
     await expect(rows(path)).rejects.toThrow(`${path}: it is damaged or no parquet file`);
   }
 });
+
+it('refuses page headers with numbers that cannot be', async () => {
+  const damaged = Buffer.from(
+    parquetWriteBuffer({ columnData: [{ name: 'text', data: texts, type: 'STRING' }] }),
+  );
+  expect(await rows(await written('whole', damaged))).toHaveLength(10);
+  // Each byte of the first header, with its highest bit: numbers become longer, fields move.
+  for (let i = 4; i < 24; i++) {
+    const content = Buffer.from(damaged);
+    content[i]! ^= 0xea;
+    const path = await written(`header-${i}`, content);
+    const outcome = await rows(path).then(
+      () => 'read',
+      (error: Error) => error.message,
+    );
+    if (outcome !== 'read') expect(outcome).toContain(`${path}: it is damaged or no parquet file`);
+  }
+  // The number of nulls, as large as to leave nothing of the fields that follow: decoding would not end.
+  const header = damaged.indexOf(Buffer.from([0x5c, 0x15, 20, 0x15, 0]));
+  damaged[header + 4] = 0xea;
+  await expect(rows(await written('nulls', damaged))).rejects.toThrow(
+    /a page states the number of nulls \d+, at most 10 can be/,
+  );
+});
+
+async function written(name: string, content: Buffer): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}

@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { ArchiveError } from './limits.js';
+import { checkPages } from './parquet-pages.js';
 
 /** A row by column name. Texts are strings, binary columns bytes, 64-bit numbers bigint; nested columns are objects. */
 export type ParquetRow = Record<string, unknown>;
@@ -48,8 +49,9 @@ export async function* readParquet(path: string, options: ParquetOptions = {}): 
       );
       if (bytes > groupBytes)
         throw new ArchiveError(path, null, `a row group has ${bytes} bytes, more than ${groupBytes}`);
-      yield* await damageNamed(path, () =>
-        parquetReadObjects({
+      yield* await damageNamed(path, async () => {
+        await checkPages(file.slice, group, columns, groupBytes);
+        return parquetReadObjects({
           file,
           metadata,
           compressors,
@@ -58,8 +60,8 @@ export async function* readParquet(path: string, options: ParquetOptions = {}): 
           // Bytes stay bytes unless the file says that they are text.
           utf8: false,
           ...(columns && { columns: [...columns] }),
-        }),
-      );
+        });
+      });
     }
   } finally {
     await handle.close();
