@@ -225,11 +225,19 @@ describe('a disk that fills up', () => {
       path: '/train.tar',
       range: expect.stringMatching(/^bytes=0-/),
     });
-    const failed = await run(prepare(), disk);
+    const early = await run(prepare(), disk);
+    expect(early.code).toBe(1);
+    expect(early.stderr).toMatch(/letters \(train, valid\) needs .*, the disk of .* has .* free: make room/);
+    grow(disk, '20m');
+    const slow = startCli(prepare('--pause-ms', '12'), { env: environment(disk) });
+    await until(() => readdirSync(join(disk, 'datasets/letters/prepared')).length > 0);
+    // As much as there is room for.
+    expect(() => writeFileSync(join(disk, 'other'), Buffer.alloc(20 << 20))).toThrow('ENOSPC');
+    const failed = await slow.finished;
     expect(failed.code).toBe(1);
     expect(failed.stderr).toMatch(/the disk of .* is full: make room/);
-    grow(disk, '20m');
-    expect((await run(prepare(), disk)).code).toBe(0);
+    rmSync(join(disk, 'other'));
+    expect((await run(prepare('--pause-ms', '12'), disk)).code).toBe(0);
     expect((await run(data('verify', 'letters'), disk)).stdout).toContain('all as they should be');
   });
 });
