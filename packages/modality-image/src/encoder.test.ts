@@ -1,39 +1,9 @@
-import {
-  type Batch,
-  Data2Vec,
-  defineModality,
-  MODALITY_API,
-  modelConfigSchema,
-  Pass,
-  Philox,
-  raw,
-  z,
-} from '@d2v/core';
+import { type Batch, Data2Vec, modelConfigSchema, Pass, Philox, raw, type z } from '@d2v/core';
 import { describe, expect, it } from 'vitest';
-import { imageConfigSchema } from './config.js';
-import { ImageEncoder } from './encoder.js';
+import type { imageConfigSchema } from './config.js';
+import imageModality from './index.js';
 import { batchImages } from './patch-embed.js';
 import { sinCosPositions } from './positions.js';
-
-const never = () => {
-  throw new Error('not part of this test');
-};
-
-/** The image encoder alone as a plugin. */
-const modality = defineModality({
-  name: 'image',
-  api: MODALITY_API,
-  moduleUrl: import.meta.url,
-  configSchema: imageConfigSchema,
-  dataSchema: z.object({}),
-  presets: { none: { description: 'for tests', config: {} } },
-  supports: {},
-  createEncoder: (ctx) => new ImageEncoder(ctx),
-  openData: never,
-  openInputs: never,
-  collate: never,
-  datasets: {},
-});
 
 function build(
   image: Partial<z.input<typeof imageConfigSchema>> = {},
@@ -69,7 +39,7 @@ function build(
       },
     },
   });
-  return Data2Vec.create({ config, modalities: [modality], seed: 1 });
+  return Data2Vec.create({ config, modalities: [imageModality], seed: 1 });
 }
 
 function images(size: number, channels = 3, count = 2): Batch {

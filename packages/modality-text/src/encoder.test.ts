@@ -1,39 +1,10 @@
-import {
-  type Batch,
-  Data2Vec,
-  defineModality,
-  MODALITY_API,
-  modelConfigSchema,
-  Philox,
-  raw,
-  z,
-} from '@d2v/core';
+import { type Batch, Data2Vec, modelConfigSchema, Philox, raw, type z } from '@d2v/core';
 import { describe, expect, it } from 'vitest';
 import { collateText } from './collate.js';
-import { textConfigSchema } from './config.js';
-import { TextEncoder } from './encoder.js';
+import type { textConfigSchema } from './config.js';
+import textModality from './index.js';
 import { positionNumbers, sinusoids } from './positions.js';
 import { BOS, EOS, PAD } from './special-tokens.js';
-
-const never = () => {
-  throw new Error('not part of this test');
-};
-
-/** The text encoder alone as a plugin. */
-const modality = defineModality({
-  name: 'text',
-  api: MODALITY_API,
-  moduleUrl: import.meta.url,
-  configSchema: textConfigSchema,
-  dataSchema: z.object({}),
-  presets: { none: { description: 'for tests', config: {} } },
-  supports: {},
-  createEncoder: (ctx) => new TextEncoder(ctx),
-  openData: never,
-  openInputs: never,
-  collate: never,
-  datasets: {},
-});
 
 function build(
   text: Partial<z.input<typeof textConfigSchema>> = {},
@@ -66,7 +37,7 @@ function build(
       },
     },
   });
-  return Data2Vec.create({ config, modalities: [modality], seed: 1 });
+  return Data2Vec.create({ config, modalities: [textModality], seed: 1 });
 }
 
 /** Sentences of these lengths, special tokens included. */
@@ -111,7 +82,7 @@ describe('TextEncoder', () => {
     const plain = build();
     const { config } = plain;
     plain.dispose();
-    const model = Data2Vec.create({ config, modalities: [modality], seed: 1, dtype: 'bf16' });
+    const model = Data2Vec.create({ config, modalities: [textModality], seed: 1, dtype: 'bf16' });
     for (const batch of [sentences(8, 5), sentences(2)]) {
       expect(Number.isFinite(losses(model, batch).loss)).toBe(true);
     }

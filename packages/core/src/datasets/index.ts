@@ -1,4 +1,4 @@
-export { decompress, plainOf, readPlain } from './archives/decompress.js';
+export { compressionOf, decompress, plainOf, readPlain } from './archives/decompress.js';
 export { extractEntries } from './archives/extract.js';
 export { ArchiveError, type ArchiveLimits } from './archives/limits.js';
 export {
@@ -20,6 +20,7 @@ export {
 export { RateLimiter } from './download/rate-limit.js';
 export { joinUrl, shownUrl } from './download/url.js';
 export { datasetFolder } from './folder/folder.js';
+export { HashedFile } from './folder/hashed-file.js';
 export { ensureDataset, openDataset } from './open.js';
 export { datasetOptionList, flagOf, readOption, splitNames } from './options.js';
 export { downloadDataset, prepareDataset } from './prepare.js';

@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { D2vError } from '../errors.js';
-import { errorCode, explainWriteError } from './fs-errors.js';
+import { errorCode } from './fs-errors.js';
 
 export const LOCK_FILE = '.lock';
 /** Two processes that find the same dead lock: the slower one needs this long to see that it has lost. */
@@ -36,7 +36,7 @@ export class FolderLock {
   /**
    * The lock, or the living process that has it.
    * @param what for messages, e.g. `run folder`
-   * @throws D2vError when the folder cannot be written
+   * @throws D2vError when other processes keep it busy; file-system errors as they are: what to do about the folder is the caller's to say
    */
   static async acquire(folder: string, what: string): Promise<FolderLock | LockOwner> {
     const path = join(folder, LOCK_FILE);
@@ -48,16 +48,16 @@ export class FolderLock {
       token: randomBytes(8).toString('hex'),
     };
     for (let attempt = 0; attempt < 5; attempt++) {
-      if (await create(path, mine, what, folder)) {
+      if (await create(path, mine)) {
         const lock = new FolderLock(path, mine.token);
         if (attempt === 0 || (await lock.stillOwned())) return lock;
         lock.forget();
         continue;
       }
-      const other = await read(path, what);
+      const other = await read(path);
       if (other === undefined) continue;
       if (other !== null && isAlive(other)) return other;
-      await removeStale(path, other, what);
+      await removeStale(path, other);
     }
     throw new D2vError(`cannot lock the ${what} ${folder}: other processes are starting in it; try again`);
   }
@@ -85,12 +85,12 @@ export class FolderLock {
 
   private async stillOwned(): Promise<boolean> {
     await sleep(SETTLE_MS);
-    return (await read(this.path, ''))?.token === this.token;
+    return (await read(this.path))?.token === this.token;
   }
 }
 
 /** Creates the lock with its content in one step (a link of a finished file); false if there is one already. */
-async function create(path: string, content: LockOwner, what: string, folder: string): Promise<boolean> {
+async function create(path: string, content: LockOwner): Promise<boolean> {
   const draft = `${path}.${content.token}`;
   try {
     await writeFile(draft, `${JSON.stringify(content)}\n`);
@@ -98,7 +98,7 @@ async function create(path: string, content: LockOwner, what: string, folder: st
     return true;
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return false;
-    throw await explainWriteError(error, `the lock of the ${what}`, folder);
+    throw error;
   } finally {
     await rm(draft, { force: true }).catch(() => undefined);
   }
@@ -115,12 +115,12 @@ async function linkOrCopy(draft: string, path: string): Promise<void> {
 }
 
 /** Content of the lock; undefined if there is none, null if it cannot be understood. */
-async function read(path: string, what: string): Promise<LockOwner | null | undefined> {
+async function read(path: string): Promise<LockOwner | null | undefined> {
   try {
     return parse(await readFile(path, 'utf8'));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
-    throw await explainWriteError(error, `the lock of the ${what}`, path);
+    throw error;
   }
 }
 
@@ -134,15 +134,15 @@ function parse(text: string): LockOwner | null {
 }
 
 /** Moves a dead lock away; puts it back if it turns out to be another one than was judged. */
-async function removeStale(path: string, judged: LockOwner | null, what: string): Promise<void> {
+async function removeStale(path: string, judged: LockOwner | null): Promise<void> {
   const aside = `${path}.stale-${randomBytes(4).toString('hex')}`;
   try {
     await rename(path, aside);
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return;
-    throw await explainWriteError(error, `the lock of the ${what}`, path);
+    throw error;
   }
-  const moved = await read(aside, what);
+  const moved = await read(aside);
   if (moved?.token !== judged?.token) await link(aside, path).catch(() => undefined);
   await rm(aside, { force: true });
 }

@@ -11,6 +11,7 @@ import {
   ArchiveError,
   BadSampleError,
   classNames,
+  compressionOf,
   D2vError,
   findShards,
   isHeldOut,
@@ -125,8 +126,7 @@ interface OpenSample {
 async function soundsOf(shard: string): Promise<SoundRow[]> {
   const bytes = await openBytes(shard);
   try {
-    const head = await bytes.read(0, 6);
-    if ((head[0] === 0x1f && head[1] === 0x8b) || (head[0] === 0xfd && head[1] === 0x37)) {
+    if (compressionOf(await bytes.read(0, 6)) !== null) {
       const reason = 'it is compressed, so that no sound can be read by itself: unpack it (gunzip, unxz)';
       throw new ArchiveError(shard, null, reason);
     }

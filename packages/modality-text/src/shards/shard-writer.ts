@@ -1,8 +1,7 @@
 /** Writes a token shard from parts that are encoded already; sizes and hashes are known when it is done. */
-import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepOutput } from '@d2v/core';
+import { HashedFile, type StepOutput } from '@d2v/core';
 import { ITEM_FIELDS, META, PARTS, type Part, SHARD_VERSION, type ShardMeta } from './format.js';
 
 /** Tokens and items of a part, their file index 0. */
@@ -39,8 +38,8 @@ export class TokenShardWriter {
     for (const part of PARTS) {
       const { tokens, items } = parts[part];
       for (let at = 1; at < items.length; at += ITEM_FIELDS) items[at] = this.names.length - 1;
-      await this.files[part].tokens.append(tokens);
-      await this.files[part].items.append(items);
+      await this.files[part].tokens.append(bytesOf(tokens));
+      await this.files[part].items.append(bytesOf(items));
       this.sums[part].tokens += tokens.length;
       this.sums[part].items += items.length / ITEM_FIELDS;
     }
@@ -61,31 +60,5 @@ export class TokenShardWriter {
   }
 }
 
-class HashedFile {
-  private readonly hash = createHash('sha256');
-  private bytes = 0;
-
-  private constructor(
-    private readonly output: StepOutput,
-    private readonly name: string,
-    private readonly handle: FileHandle,
-  ) {}
-
-  static async create(output: StepOutput, name: string): Promise<HashedFile> {
-    const handle = await open(join(output.folder, name), 'wx');
-    output.atEnd(() => handle.close());
-    return new HashedFile(output, name, handle);
-  }
-
-  async append({ buffer, byteOffset, byteLength }: Uint16Array | Int32Array): Promise<void> {
-    const bytes = Buffer.from(buffer, byteOffset, byteLength);
-    this.hash.update(bytes);
-    this.bytes += bytes.length;
-    for (let done = 0; done < bytes.length; ) done += (await this.handle.write(bytes, done)).bytesWritten;
-  }
-
-  async finish(): Promise<void> {
-    await this.handle.close();
-    this.output.wrote(this.name, this.bytes, this.hash.digest('hex'));
-  }
-}
+const bytesOf = ({ buffer, byteOffset, byteLength }: Uint16Array | Int32Array): Buffer =>
+  Buffer.from(buffer, byteOffset, byteLength);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TransientError } from './errors.js';
 
+const RETRIES = 8;
 const FIRST_SECONDS = 1;
 const MOST_SECONDS = 60;
 /** Nobody looks longer at a command that waits because a server said so. */
@@ -13,9 +14,9 @@ const LONGEST_WAIT = 120;
 export class Backoff {
   private failures = 0;
 
-  /** @param scale of the waiting times; tests have no patience */
+  /** @param most in a row @param scale of the waiting times; tests have no patience */
   constructor(
-    private readonly most: number,
+    private readonly most = RETRIES,
     private readonly scale = 1,
   ) {}
 

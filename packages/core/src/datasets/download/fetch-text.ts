@@ -13,7 +13,7 @@ export async function fetchText(url: string, settings: DownloadSettings = {}): P
   checkUrl(url, 'the source');
   const { stallSeconds = 30, token, signal, howTo = null } = settings;
   const client = new HttpClient({ stallSeconds, token, signal });
-  const backoff = new Backoff(settings.retries ?? 8, settings.backoffScale);
+  const backoff = new Backoff(settings.retries, settings.backoffScale);
   try {
     for (;;) {
       try {

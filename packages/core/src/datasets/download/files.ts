@@ -107,7 +107,6 @@ async function present(session: Session, manifest: Manifest, file: DatasetFile):
   for (const path of [own, placed]) {
     const size = path === null ? null : await fileSize(path);
     if (path === null || size === null) continue;
-    const shown = path === own ? own : path;
     let wrong =
       file.bytes !== undefined && size !== file.bytes
         ? `it has ${size} bytes, published are ${file.bytes}`
@@ -128,10 +127,10 @@ async function present(session: Session, manifest: Manifest, file: DatasetFile):
     }
     if (path !== own) {
       throw new D2vError(
-        `${shown} is not the published ${file.name} of ${dataset.name}: ${wrong}; replace or remove it`,
+        `${path} is not the published ${file.name} of ${dataset.name}: ${wrong}; replace or remove it`,
       );
     }
-    session.warn(`${shown} is damaged (${wrong}): it is downloaded again`);
+    session.warn(`${path} is damaged (${wrong}): it is downloaded again`);
   }
   return null;
 }

@@ -10,7 +10,6 @@ import { shownUrl } from './url.js';
 
 const CHUNK = 64 << 20;
 const CONNECTIONS = 4;
-const RETRIES = 8;
 /** A connection that brings less, and not all it was asked for, has failed like one that brings nothing. */
 const LEAST_PROGRESS = 64 << 10;
 
@@ -38,7 +37,7 @@ export class Transfer {
     private readonly settings: Settings,
     private readonly client: HttpClient,
   ) {
-    this.backoff = new Backoff(settings.retries ?? RETRIES, settings.backoffScale);
+    this.backoff = new Backoff(settings.retries, settings.backoffScale);
     this.signal = settings.signal ? AbortSignal.any([settings.signal, this.stop.signal]) : this.stop.signal;
     this.furthest = part.received;
   }

@@ -1,13 +1,13 @@
 import { access, constants, mkdir, rmdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { D2vError } from '../../errors.js';
 import { dataCacheDir } from '../../modality/cache-dir.js';
 import { FolderLock, LOCK_FILE, type LockOwner } from '../../training/folder-lock.js';
 import { errorCode } from '../../training/fs-errors.js';
+import { pause } from '../download/backoff.js';
 
-const POLL_MS = 250;
+const POLL_SECONDS = 0.25;
 /** How often it is said again that another process is waited for. */
 const REMIND_MS = 60_000;
 
@@ -70,10 +70,7 @@ export async function withLock<T>(
         lock.host === hostname() ? '' : ` on ${lock.host} (if it is dead, delete ${join(folder, LOCK_FILE)})`;
       log(`process ${lock.pid}${elsewhere} is working on ${name} since ${lock.started}: waiting for it`);
     }
-    await sleep(POLL_MS, undefined, { signal }).catch((error: unknown) => {
-      signal?.throwIfAborted();
-      throw error;
-    });
+    await pause(POLL_SECONDS, signal);
   }
 }
 
@@ -84,13 +81,9 @@ async function acquire(folder: string): Promise<FolderLock | LockOwner | null> {
     return await FolderLock.acquire(folder, 'dataset folder');
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return null;
-    // The lock's remedies are those for run folders; what to do about a folder of the cache is the caller's to say.
-    const { cause } = error as Error;
-    throw FOLDER_ERRORS.has(errorCode(cause) ?? '') ? cause : error;
+    throw error;
   }
 }
-
-const FOLDER_ERRORS = new Set(['EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOSPC']);
 
 /** `mkdir -p`; on a read-only file system Node would say that the folder does not exist. */
 async function makeFolder(folder: string): Promise<void> {

@@ -1,9 +1,7 @@
 /** Writing tar shards: files of one stem are a sample, as in WebDataset, with their index beside them. */
-import { createHash } from 'node:crypto';
-import { type FileHandle, open, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Header, Pax } from 'tar';
 import { ArchiveError, cleanName } from '../archives/limits.js';
+import { HashedFile } from '../folder/hashed-file.js';
 import type { StepOutput } from '../types.js';
 import { BLOCK, encodeIndex, type IndexedSample } from './index-file.js';
 
@@ -29,7 +27,6 @@ const EPOCH = new Date(0);
 
 /** Writes one shard and its index into the folder of a step. The same samples give the same bytes. */
 export class ShardWriter {
-  private readonly hash = createHash('sha256');
   private readonly samples: IndexedSample[] = [];
   private readonly keys = new Set<string>();
   private pending: Buffer[] = [];
@@ -37,17 +34,14 @@ export class ShardWriter {
   private position = 0;
 
   private constructor(
-    private readonly file: FileHandle,
+    private readonly file: HashedFile,
     private readonly name: string,
     private readonly output: StepOutput,
   ) {}
 
   /** @param name of the shard, e.g. `train-00000.tar` */
   static async create(output: StepOutput, name: string): Promise<ShardWriter> {
-    const file = await open(join(output.folder, name), 'wx');
-    // Closing twice is an error that says nothing here.
-    output.atEnd(() => file.close().catch(() => undefined));
-    return new ShardWriter(file, name, output);
+    return new ShardWriter(await HashedFile.create(output, name), name, output);
   }
 
   /** Bytes so far. */
@@ -90,11 +84,11 @@ export class ShardWriter {
   async finish(): Promise<{ samples: number; bytes: number }> {
     this.append(Buffer.alloc(2 * BLOCK));
     await this.flush();
-    await this.file.close();
+    await this.file.finish();
     const index = encodeIndex(this.samples, this.position);
-    await writeFile(join(this.output.folder, `${this.name}.idx`), index, { flag: 'wx' });
-    this.output.wrote(this.name, this.position, this.hash.digest('hex'));
-    this.output.wrote(`${this.name}.idx`, index.length, createHash('sha256').update(index).digest('hex'));
+    const indexFile = await HashedFile.create(this.output, `${this.name}.idx`);
+    await indexFile.append(index);
+    await indexFile.finish();
     return { samples: this.samples.length, bytes: this.position };
   }
 
@@ -117,9 +111,6 @@ export class ShardWriter {
     const bytes = Buffer.concat(this.pending);
     this.pending = [];
     this.pendingBytes = 0;
-    this.hash.update(bytes);
-    for (let done = 0; done < bytes.length; ) {
-      done += (await this.file.write(bytes, done)).bytesWritten;
-    }
+    await this.file.append(bytes);
   }
 }
