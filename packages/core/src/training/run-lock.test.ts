@@ -41,10 +41,12 @@ describe('lockRun', () => {
   });
 
   it.runIf(process.platform === 'linux')('takes a zombie for dead', async () => {
-    // The shell becomes a program that never asks after its child.
-    const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 30']);
+    // The shell becomes a program that never asks after its child, which must not end before: the shell would ask.
+    const parent = spawn('sh', ['-c', 'sleep 30 & echo $!; exec sleep 30']);
     try {
       const pid = Number(await new Promise((resolve) => parent.stdout.once('data', resolve)));
+      await expect.poll(() => readFileSync(`/proc/${parent.pid}/cmdline`, 'utf8')).toMatch(/^sleep/);
+      process.kill(pid, 'SIGKILL');
       await expect
         .poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0], { timeout: 10_000 })
         .toBe('Z');
