@@ -3,7 +3,6 @@
  * above it; elsewhere a plain line every ten seconds.
  */
 import type { DatasetEvent } from '@d2v/core';
-import pc from 'picocolors';
 import { bytes, count, duration } from './format.js';
 import { type Output, StatusLine } from './status-line.js';
 
@@ -41,7 +40,7 @@ export class DataProgress {
         if (!this.quiet) this.status.print(event.message);
         break;
       case 'warning':
-        this.status.print(`${pc.yellow('warning:')} ${event.message}`);
+        this.status.print(`${this.status.colors.yellow('warning:')} ${event.message}`);
         break;
       case 'progress':
         if (!this.quiet) this.progress(event);
@@ -100,7 +99,7 @@ export function barLine(event: Progress, rate: number | null, columns: number): 
   const { phase, item, done, total } = event;
   const share = total ? Math.min(1, done / total) : null;
   const filled = Math.round((share ?? 0) * BAR);
-  const bar = share === null ? '' : `${'━'.repeat(filled)}${pc.dim('─'.repeat(BAR - filled))} `;
+  const bar = share === null ? '' : `${'━'.repeat(filled)}${'─'.repeat(BAR - filled)} `;
   const percent = share === null ? '' : `${String(Math.floor(share * 100)).padStart(3)} %  `;
   let room = columns - 1 - (share === null ? 0 : BAR + 1) - percent.length;
   let text = '';

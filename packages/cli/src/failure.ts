@@ -1,4 +1,4 @@
-import pc from 'picocolors';
+import { err } from './colors.js';
 
 /** Exit codes: what the user can mend, how it was called, and what is our own defect. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, defect: 70 } as const;
@@ -36,15 +36,15 @@ export function reportFailure(error: unknown, write: (text: string) => void): nu
   };
   // The loader of the native addon says at some length what to do.
   if (userFacing === true || name === 'NativeLoadError') {
-    write(`${pc.red('error:')} ${message}\n`);
+    write(`${err.red('error:')} ${message}\n`);
     return EXIT.failure;
   }
   const system = code === undefined || !Object.hasOwn(SYSTEM, code) ? undefined : SYSTEM[code];
   if (system !== undefined) {
-    write(`${pc.red('error:')} ${path ? `${path}: ` : ''}${system}\n`);
+    write(`${err.red('error:')} ${path ? `${path}: ` : ''}${system}\n`);
     return EXIT.failure;
   }
-  write(`${pc.red('internal error:')} ${stack ?? String(error)}\n`);
+  write(`${err.red('internal error:')} ${stack ?? String(error)}\n`);
   write('This is a defect of d2v. Please report it with the lines above and the output of "d2v doctor".\n');
   return EXIT.defect;
 }

@@ -4,7 +4,6 @@
  */
 import { join } from 'node:path';
 import type { StartEvent, TrainerEvent, UpdateEvent } from '@d2v/core';
-import pc from 'picocolors';
 import { count, duration, number } from './format.js';
 import { type Output, StatusLine } from './status-line.js';
 
@@ -48,7 +47,7 @@ export class ProgressView {
           this.line(`update ${event.update}  saved ${event.path}${event.best ? ' (best)' : ''}`);
         break;
       case 'warning':
-        this.status.print(`${pc.yellow('warning:')} ${event.message}`);
+        this.status.print(`${this.status.colors.yellow('warning:')} ${event.message}`);
         break;
       case 'info':
         this.line(event.message);
@@ -73,7 +72,7 @@ export class ProgressView {
 
   private start(event: StartEvent): void {
     const from = event.resumedFrom === null ? '' : `, going on from update ${event.resumedFrom}`;
-    this.line(`${pc.bold(event.runDir)}${from}`);
+    this.line(`${this.status.colors.bold(event.runDir)}${from}`);
     const { modalities, effectiveBatch } = event;
     const parameters = `${count(event.parameters)} parameters`;
     this.several = modalities.length > 1;
@@ -84,7 +83,9 @@ export class ProgressView {
       });
     } else this.line(`${parameters}; ${effectiveBatch.join('; ')}`);
     if (event.memory) this.line(event.memory);
-    this.line(pc.dim(`curves: ${join(event.runDir, 'curves.html')} (written with each checkpoint)`));
+    this.line(
+      this.status.colors.dim(`curves: ${join(event.runDir, 'curves.html')} (written with each checkpoint)`),
+    );
   }
 
   private update(event: UpdateEvent): void {
@@ -110,7 +111,7 @@ export function progressLine(
   const { update, maxUpdate, progress, loss, lr, samplesPerSecond, etaSeconds } = event;
   const shown = [...(losses ?? [])].map(([name, value]) => `${name} ${number(value)}`).join(', ');
   const filled = Math.round((progress ?? 0) * BAR);
-  const bar = progress === null ? '' : `${'━'.repeat(filled)}${pc.dim('─'.repeat(BAR - filled))} `;
+  const bar = progress === null ? '' : `${'━'.repeat(filled)}${'─'.repeat(BAR - filled)} `;
   const share = progress === null ? '' : `${String(Math.floor(progress * 100)).padStart(3)} %  `;
   const parts = [
     `update ${update}${maxUpdate === null ? '' : `/${maxUpdate}`}`,

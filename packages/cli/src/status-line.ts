@@ -1,3 +1,5 @@
+import { colorsOf } from './colors.js';
+
 /** The part of a stream that is needed; process.stdout, or a recorder in tests. */
 export interface Output {
   isTTY?: boolean;
@@ -7,9 +9,13 @@ export interface Output {
 
 /** One line at the bottom of a terminal that is redrawn in place, with messages scrolling above it. */
 export class StatusLine {
+  /** For the messages: they come out on the same stream. */
+  readonly colors: ReturnType<typeof colorsOf>;
   private text = '';
 
-  constructor(private readonly output: Output) {}
+  constructor(private readonly output: Output) {
+    this.colors = colorsOf(output);
+  }
 
   draw(text: string): void {
     this.output.write(`\r${text}\u001b[K`);

@@ -32,8 +32,16 @@ export interface CliOptions {
 }
 
 /** Starts the real `d2v` command. */
-export function startCli(args: readonly string[], { bin = ownBin, ...options }: CliOptions = {}): Started {
-  const child = spawn(process.execPath, [bin, ...args], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+export function startCli(
+  args: readonly string[],
+  { bin = ownBin, env = process.env, ...options }: CliOptions = {},
+): Started {
+  const child = spawn(process.execPath, [bin, ...args], {
+    ...options,
+    // Runners ask for colours with FORCE_COLOR, and what is compared here is text.
+    env: { ...env, NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]!.setEncoding('utf8').on('data', (text: string) => {

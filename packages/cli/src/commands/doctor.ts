@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { cpus, freemem, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import pc from 'picocolors';
+import { out } from '../colors.js';
 import { EXIT } from '../failure.js';
 import { lookup, type PluginOptions } from './shared.js';
 
@@ -43,7 +43,11 @@ export async function doctor(options: DoctorOptions): Promise<number> {
 }
 
 function render(findings: readonly Finding[]): string {
-  const marks: Record<State, string> = { ok: pc.green('ok  '), warn: pc.yellow('note'), bad: pc.red('BAD ') };
+  const marks: Record<State, string> = {
+    ok: out.green('ok  '),
+    warn: out.yellow('note'),
+    bad: out.red('BAD '),
+  };
   const width = Math.max(...findings.map(({ topic }) => topic.length));
   return findings
     .map(({ state, topic, text, remedy }) => {

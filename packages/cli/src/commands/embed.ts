@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { DataSource, LoadedModel } from '@d2v/core';
-import pc from 'picocolors';
+import { err } from '../colors.js';
 import { formatOf, openSink } from '../embedding-sink.js';
 import { CliError } from '../failure.js';
 import { type PluginOptions, settingsFor, usePlugins } from './shared.js';
@@ -69,7 +69,7 @@ async function write(
   let shape: number[] = [];
   const tty = process.stderr.isTTY && !options.quiet;
   const warn = (message: string) =>
-    process.stderr.write(`${tty ? '\r\u001b[K' : ''}${pc.yellow('warning:')} ${message}\n`);
+    process.stderr.write(`${tty ? '\r\u001b[K' : ''}${err.yellow('warning:')} ${message}\n`);
   try {
     const stream = loaded.embedStream(input, {
       network,

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Data2Vec, EvaluationRow, FeatureExtractor, LoadedModel, Modality, RunConfig } from '@d2v/core';
-import pc from 'picocolors';
+import { err } from '../colors.js';
 import { CliError } from '../failure.js';
 import { assignments, type PluginOptions, settingsFor, usePlugins } from './shared.js';
 
@@ -98,7 +98,7 @@ async function score(
   compare: boolean | undefined,
 ): Promise<EvaluationRow[] | null> {
   const core = await import('@d2v/core');
-  const warn = (text: string) => process.stderr.write(`${pc.yellow('warning:')} ${text}\n`);
+  const warn = (text: string) => process.stderr.write(`${err.yellow('warning:')} ${text}\n`);
   const log = (text: string) => process.stderr.write(`${text}\n`);
   const onBad = (file: string, reason: string) => warn(`${file}: ${reason} (left out)`);
   const data = await core.openEvaluationData(modality, config, { log, onBad, assets });

@@ -1,5 +1,5 @@
 import { relative } from 'node:path';
-import pc from 'picocolors';
+import { out } from '../colors.js';
 import { findModality, lookup, type PluginOptions } from './shared.js';
 
 interface ModalitiesOptions extends PluginOptions {
@@ -33,7 +33,7 @@ async function list(options: ModalitiesOptions): Promise<void> {
     plugin.package,
     plugin.version,
     relative('', plugin.dir) || '.',
-    plugin.api === MODALITY_API ? '' : pc.red(`contract ${plugin.api}, needs ${MODALITY_API}`),
+    plugin.api === MODALITY_API ? '' : out.red(`contract ${plugin.api}, needs ${MODALITY_API}`),
   ]);
   process.stdout.write(
     `${formatTable([['modality', 'package', 'version', 'folder', ''], ...rows], 'left')}\n\n`,
@@ -59,12 +59,12 @@ async function show(name: string, options: ModalitiesOptions): Promise<void> {
     process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
     return;
   }
-  const lines = [pc.bold(modality.name), '', 'Presets:'];
+  const lines = [out.bold(modality.name), '', 'Presets:'];
   const width = Math.max(
     ...[...Object.keys(modality.presets), ...Object.keys(modality.datasets)].map((key) => key.length),
   );
   for (const [key, preset] of Object.entries(modality.presets)) {
-    lines.push(`  ${key.padEnd(width)}  ${preset.description}${key === first ? pc.dim(' (default)') : ''}`);
+    lines.push(`  ${key.padEnd(width)}  ${preset.description}${key === first ? out.dim(' (default)') : ''}`);
   }
   const datasets = Object.entries(modality.datasets);
   lines.push('', datasets.length > 0 ? 'Datasets:' : 'Datasets: none built in; use --data <folder>');

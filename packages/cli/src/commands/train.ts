@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { AnyConfig, Assignment, Modality, TrainResult } from '@d2v/core';
-import pc from 'picocolors';
+import { err, out } from '../colors.js';
 import { DataProgress } from '../data-progress.js';
 import { CliError } from '../failure.js';
 import { duration } from '../format.js';
@@ -173,7 +173,7 @@ async function report(
   const several = modalities.length > 1;
   let files = 0;
   try {
-    if (!options.quiet) process.stdout.write(pc.dim('scoring frozen features on held-out samples ...\n'));
+    if (!options.quiet) process.stdout.write(out.dim('scoring frozen features on held-out samples ...\n'));
     for (const modality of modalities) {
       const { name } = modality;
       const { model, assets } = loaded.for(name);
@@ -184,7 +184,7 @@ async function report(
       const result = await runReport(what).catch((error: unknown) => {
         if (!(error instanceof D2vError) || view.eval.data !== null) throw error;
         process.stderr.write(
-          `${pc.yellow('warning:')} no report${several ? ` of ${name}` : ''}: ${error.message}\n`,
+          `${err.yellow('warning:')} no report${several ? ` of ${name}` : ''}: ${error.message}\n`,
         );
         return undefined;
       });

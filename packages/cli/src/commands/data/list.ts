@@ -1,5 +1,5 @@
 import type { DatasetStats } from '@d2v/core';
-import pc from 'picocolors';
+import { out } from '../../colors.js';
 import { bytes } from '../../format.js';
 import { findDataset, installedModalities } from './find.js';
 import type { DataOptions } from './options.js';
@@ -78,7 +78,7 @@ async function show(name: string, options: DataOptions): Promise<void> {
     const width = Math.max(...splits.map(([key]) => key.length));
     for (const [key, { description, default: taken }] of splits) {
       lines.push(
-        `  ${key.padEnd(width)}  ${description}${taken === false ? pc.dim(' (only when named)') : ''}`,
+        `  ${key.padEnd(width)}  ${description}${taken === false ? out.dim(' (only when named)') : ''}`,
       );
     }
     lines.push('');
@@ -87,7 +87,7 @@ async function show(name: string, options: DataOptions): Promise<void> {
     lines.push('Options:');
     const width = Math.max(...own.map(({ flag }) => flag.length));
     for (const { flag, description, default: value } of own) {
-      lines.push(`  ${flag.padEnd(width)}  ${description} ${pc.dim(`(default: ${JSON.stringify(value)})`)}`);
+      lines.push(`  ${flag.padEnd(width)}  ${description} ${out.dim(`(default: ${JSON.stringify(value)})`)}`);
     }
     lines.push('');
   }

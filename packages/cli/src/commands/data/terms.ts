@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import type { ManagedDataset } from '@d2v/core';
-import pc from 'picocolors';
+import { err } from '../../colors.js';
 
 /** Shows licence and terms and asks whether they are accepted. */
 export async function askTerms(
@@ -20,7 +20,7 @@ export async function askTerms(
 
 /** Name, size, licence and terms. */
 export function termsText({ name, description, size, license, terms, homepage }: ManagedDataset): string {
-  const lines = [`${pc.bold(name)}: ${description}; ${size}`, `Licence: ${license}`, '', terms.trim()];
+  const lines = [`${err.bold(name)}: ${description}; ${size}`, `Licence: ${license}`, '', terms.trim()];
   if (homepage) lines.push('', homepage);
   return lines.join('\n');
 }

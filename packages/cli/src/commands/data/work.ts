@@ -1,7 +1,7 @@
 /** `d2v data download | prepare | verify | stats | rm`. */
 import { createInterface } from 'node:readline/promises';
 import type { DatasetOptions, ManagedDataset, VerifyReport } from '@d2v/core';
-import pc from 'picocolors';
+import { out } from '../../colors.js';
 import { DataProgress } from '../../data-progress.js';
 import { CliError, EXIT } from '../../failure.js';
 import { bytes, count } from '../../format.js';
@@ -47,7 +47,7 @@ export async function verify(words: readonly string[], options: DataOptions): Pr
   if (options.json) print(report);
   else {
     for (const { file, problem } of report.problems)
-      process.stdout.write(`${pc.red('damaged:')} ${file}: ${problem}\n`);
+      process.stdout.write(`${out.red('damaged:')} ${file}: ${problem}\n`);
     process.stdout.write(
       `${words[0]}: ${report.files} files, ${bytes(report.bytes)} read; ${verdict(report.problems, words[0]!)}\n`,
     );
@@ -70,7 +70,7 @@ export async function stats(words: readonly string[], options: DataOptions): Pro
   if (options.json) return print(found);
   if (!found) throw new CliError(`nothing is here of ${dataset.name}: d2v data prepare ${dataset.name}`);
   const lines = [
-    pc.bold(found.name),
+    out.bold(found.name),
     `  ${found.folder}`,
     `  downloads: ${found.raw.files} files, ${bytes(found.raw.bytes)}`,
   ];
