@@ -1,0 +1,67 @@
+// What the backend needs of the CUDA runtime: memory, streams, events. driver_gpu.cc calls it; emulator/driver_host.cc
+// stands in for it on the host, where everything has happened when a call returns.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+struct CUstream_st;
+struct CUevent_st;
+
+namespace d2v::cuda {
+
+using Stream = CUstream_st*;
+using Event = CUevent_st*;
+
+/// A call of the CUDA runtime failed; the message names the call and the cause.
+class DriverError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+/// Throws DriverError unless `status` (a cudaError_t) is success.
+void check(int status, const char* what);
+
+struct DeviceProperties {
+  std::string name;           // "NVIDIA H200"
+  int major = 0, minor = 0;   // compute capability
+  int multiprocessors = 0;
+  int64_t memory = 0;         // bytes
+  int64_t sharedPerBlock = 0; // most bytes of shared memory that a block may ask for
+};
+
+/// GPUs that can be used; 0 with the reason in `why` (no driver, no device, a driver older than the build).
+int deviceCount(std::string* why = nullptr);
+DeviceProperties propertiesOf(int device);
+/// Makes the device current for this thread.
+void useDevice(int device);
+
+Stream createStream();
+void destroyStream(Stream stream) noexcept;
+/// Waits for everything in the stream.
+void synchronize(Stream stream);
+
+Event createEvent();
+void destroyEvent(Event event) noexcept;
+void record(Event event, Stream stream);
+/// Whether the work before the event is done.
+bool done(Event event);
+/// The host waits.
+void wait(Event event);
+/// The stream waits.
+void wait(Stream stream, Event event);
+
+/// Device memory; null if there is not enough.
+void* allocate(size_t bytes) noexcept;
+void release(void* data) noexcept;
+/// Page-locked host memory, which copies can read and write beside the host's work; null if there is not enough.
+void* allocatePinned(size_t bytes) noexcept;
+void releasePinned(void* data) noexcept;
+
+/// Copies in the stream's order, between any two kinds of memory; the host memory must be pinned for the call to return
+/// before the copy is made.
+void copy(void* target, const void* source, size_t bytes, Stream stream);
+/// Sets bytes to zero in the stream's order.
+void zero(void* target, size_t bytes, Stream stream);
+
+}  // namespace d2v::cuda

@@ -1,0 +1,46 @@
+// Starting kernels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "device.h"
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+#else
+#include "emulator/emulator.h"
+#endif
+
+#include "driver.h"
+
+namespace d2v::cuda {
+
+/// Blocks of a launch. x may be up to 2^31 - 1, y and z up to 65535.
+struct Grid {
+  int64_t x = 1, y = 1, z = 1;
+};
+
+/// Blocks of `each` that cover n.
+constexpr int64_t blocksFor(int64_t n, int64_t each) { return (n + each - 1) / each; }
+
+/// Starts a kernel with `threads` threads per block and so many bytes of dynamic shared memory, in the stream's order.
+/// Throws DriverError if the launch itself is refused (too much shared memory, say).
+template <typename... Parameters, typename... Args>
+void launch(void (*kernel)(Parameters...), Grid grid, int threads, size_t sharedBytes, Stream stream, Args... args) {
+#if defined(__CUDACC__)
+  // Above 48 KiB a kernel has to be allowed to use it.
+  if (sharedBytes > 48 * 1024) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
+          "shared memory of a kernel");
+  }
+  const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
+  kernel<<<blocks, static_cast<unsigned>(threads), sharedBytes, stream>>>(static_cast<Parameters>(args)...);
+  check(cudaGetLastError(), "launch of a kernel");
+#else
+  (void)stream;
+  emulator::run(grid.x, grid.y, grid.z, threads, sharedBytes, [&] { kernel(static_cast<Parameters>(args)...); });
+#endif
+}
+
+}  // namespace d2v::cuda
