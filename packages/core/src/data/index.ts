@@ -24,7 +24,13 @@ export { explainCacheError } from './packages/cache-error.js';
 export { type FetchOptions, type PinnedPackage, withPackage } from './packages/npm.js';
 export { removeStale } from './packages/stale.js';
 export { readTarball } from './packages/tarball.js';
-export { EpochSampler, type SamplePosition, type SamplerOptions, type Slot } from './sampler.js';
+export {
+  EpochSampler,
+  type RankShare,
+  type SamplePosition,
+  type SamplerOptions,
+  type Slot,
+} from './sampler.js';
 export {
   createUpdateSampler,
   type EpochContents,

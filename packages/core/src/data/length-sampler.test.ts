@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Philox } from '../random.js';
 import { type BatchBounds, cutBatches, partsOf } from './batches.js';
 import { LengthSampler, type LengthSamplerOptions, orderByLength } from './length-sampler.js';
-import type { SampledBatch } from './update-sampler.js';
+import { createUpdateSampler, type SampledBatch, type UpdateSamplerOptions } from './update-sampler.js';
 
 type Options = Pick<LengthSamplerOptions, 'lengths' | 'bounds' | 'updateFreq' | 'seed'>;
 
@@ -193,6 +193,137 @@ describe('LengthSampler', () => {
     const shorter = new LengthSampler({ ...given, start: { epoch: 3, offset: 99 } });
     expect(shorter.moved).toBe(true);
     expect(shorter.nextUpdate()[0]!.slots[0]).toMatchObject({ epoch: 4, offset: 0 });
+  });
+});
+
+it('the order of a process that trains alone is the same in every release', () => {
+  const lengths = Float64Array.from({ length: 12 }, (_, i) => 2 + ((i * 37) % 100) / 10);
+  const order = (batch_size: number | null, batch_length: number | null) => {
+    const data = { batch_size, batch_length, drop_last: false } as UpdateSamplerOptions['data'];
+    const sampler = createUpdateSampler({ data, updateFreq: 2, seed: 3, samples: 12, lengths });
+    return Array.from({ length: 3 }, () => sampler.nextUpdate().map((batch) => ids([batch])));
+  };
+  expect(order(3, null)).toEqual([
+    [
+      [4, 5, 11],
+      [2, 9, 6],
+    ],
+    [
+      [8, 3, 1],
+      [0, 7, 10],
+    ],
+    [
+      [6, 10, 0],
+      [2, 5, 11],
+    ],
+  ]);
+  expect(order(null, 20)).toEqual([
+    [
+      [9, 6, 3],
+      [11, 0],
+    ],
+    [[8], [5], [2]],
+    [
+      [10, 7],
+      [4, 1],
+    ],
+  ]);
+});
+
+describe('ranks of a LengthSampler', () => {
+  const worldSizes = fc.integer({ min: 1, max: 6 });
+  const ranksOf = (given: LengthSamplerOptions, worldSize: number) =>
+    Array.from(
+      { length: worldSize },
+      (_, rank) => new LengthSampler({ ...given, share: { rank, worldSize } }),
+    );
+  /** The updates of one process that accumulates what all ranks take together. */
+  const alone = (given: LengthSamplerOptions, worldSize: number) =>
+    new LengthSampler({ ...given, updateFreq: given.updateFreq * worldSize });
+
+  it('share each update without overlap or loss, in equally many batches within the bounds', () => {
+    fc.assert(
+      fc.property(options, worldSizes, (given, worldSize) => {
+        const { lengths, bounds } = given;
+        const ranks = ranksOf(given, worldSize);
+        const whole = alone(given, worldSize);
+        for (let update = 0; update < 8; update++) {
+          const expected = whole.nextUpdate().flatMap(({ slots }) => slots);
+          const shares = ranks.map((rank) => rank.nextUpdate());
+          const slots = shares.flat().flatMap((batch) => batch.slots);
+          expect(slots.sort((a, b) => a.offset - b.offset)).toEqual(expected);
+          expect(new Set(shares.map((share) => share.length)).size).toBe(1);
+          const batches = shares.flat().filter((batch) => batch.slots.length > 0);
+          for (const batch of batches) {
+            const { samples, padded } = bound(lengths)(batch);
+            if (samples === 1) continue;
+            expect(samples).toBeLessThanOrEqual(bounds.samples ?? Infinity);
+            expect(padded).toBeLessThanOrEqual(bounds.length!);
+          }
+          // None stands idle while another has samples that could be split.
+          if (batches.length < shares.flat().length) expect(batches.length).toBe(expected.length);
+          for (const rank of ranks) {
+            const { epoch, offset } = whole.position;
+            expect(rank.position).toEqual({
+              epoch,
+              offset,
+              cut: { worldSize, updateFreq: given.updateFreq },
+            });
+          }
+        }
+      }),
+    );
+  });
+
+  it('with one of them, or none named, give the same', () => {
+    fc.assert(
+      fc.property(options, (given) => {
+        const [one] = ranksOf(given, 1);
+        expect(epochOf(one!)).toEqual(epochOf(new LengthSampler(given)));
+      }),
+    );
+  });
+
+  it('go on from any update as if they had not stopped', () => {
+    fc.assert(
+      fc.property(options, worldSizes, fc.integer({ min: 1, max: 12 }), (given, worldSize, updates) => {
+        const ranks = ranksOf(given, worldSize);
+        for (const rank of ranks) for (let i = 0; i < updates; i++) rank.nextUpdate();
+        const resumed = ranksOf({ ...given, start: ranks[0]!.position }, worldSize);
+        for (let i = 0; i < 4; i++) {
+          expect(resumed.map((rank) => rank.nextUpdate())).toEqual(ranks.map((rank) => rank.nextUpdate()));
+        }
+        expect(resumed.map((rank) => rank.moved)).toEqual(resumed.map(() => false));
+      }),
+    );
+  });
+
+  it('go on as another number of them where the updates stay the same, and refuse it otherwise', () => {
+    const lengths = Float64Array.from({ length: 100 }, (_, i) => 2 + (i % 7) / 10);
+    const given = { lengths, seed: 1, bounds: { samples: 4, length: 12 }, updateFreq: 2 };
+    const [rank] = ranksOf(given, 2);
+    const before = [rank!.nextUpdate(), rank!.nextUpdate()];
+    expect(before.every((update) => update.length > 0)).toBe(true);
+    const { position } = rank!;
+    const members = (updates: SampledBatch[][]) => updates.flatMap(ids).sort();
+    const next = (worldSize: number, updateFreq: number) =>
+      members(ranksOf({ ...given, updateFreq, start: position }, worldSize).map((one) => one.nextUpdate()));
+    expect(next(4, 1)).toEqual(next(2, 2));
+    expect(next(1, 4)).toEqual(next(2, 2));
+    expect(() => next(1, 2)).toThrow(
+      /begun on 2 ranks with optimization\.update_freq 2: .*ranks times update_freq are 4 again, not 1 times 2/,
+    );
+    // Checkpoints of one process that say nothing of ranks.
+    const { cut: _, ...old } = position;
+    expect(() => ranksOf({ ...given, start: old }, 2)).toThrow(/begun on 1 ranks/);
+    expect(() => ranksOf({ ...given, start: { ...position, offset: 100 } }, 3)).not.toThrow();
+    expect(() => ranksOf({ ...given, start: { ...position, offset: 0 } }, 3)).not.toThrow();
+    const other = new LengthSampler({
+      ...given,
+      updateFreq: 1,
+      start: { ...position, cut: { worldSize: 1, updateFreq: 4 } },
+    });
+    expect(other.moved).toBe(true);
   });
 });
 

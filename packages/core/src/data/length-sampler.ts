@@ -1,7 +1,7 @@
 import { D2vError } from '../errors.js';
 import type { Philox } from '../random.js';
 import { type BatchBounds, cutBatches, fits, partsOf } from './batches.js';
-import type { SamplePosition } from './sampler.js';
+import { checkShare, type RankShare, type SamplePosition } from './sampler.js';
 import { orderStream } from './streams.js';
 import type { EpochContents, SampledBatch, UpdateSampler } from './update-sampler.js';
 
@@ -9,12 +9,13 @@ export interface LengthSamplerOptions {
   /** Of every sample, see `lengthsOf`. */
   lengths: Float64Array;
   seed: number;
-  /** Of one batch; an update may be `updateFreq` times as large. */
+  /** Of one batch; an update may be `updateFreq` times as large on each rank. */
   bounds: BatchBounds;
   updateFreq: number;
   /** Leave out the last update of an epoch if more samples would fit into it; otherwise it is a small one. */
   dropLast?: boolean;
   start?: SamplePosition;
+  share?: RankShare;
 }
 
 /** Samples of one bucket differ in length by at most this factor: the bound of what padding can cost. */
@@ -37,10 +38,13 @@ interface Epoch {
  * shuffled, sorted into buckets of lengths, and cut into updates as large as the bounds allow; the updates then come in
  * random order, and each is cut into batches. So accumulation sees the samples of the big batch, and a run can be resumed
  * at any update. Every sample comes once an epoch.
+ *
+ * Ranks draw the same updates, as large as all of them take together, and deal out the batches of each.
  */
 export class LengthSampler implements UpdateSampler {
-  /** Whether the position to continue from is no edge between updates: the data or the bounds have changed since. */
+  /** Whether the position to continue from is no edge between these updates: the data or the bounds have changed since. */
   readonly moved: boolean;
+  private readonly share: RankShare;
   private readonly updateBounds: BatchBounds;
   private epoch: number;
   private current: Epoch;
@@ -52,16 +56,25 @@ export class LengthSampler implements UpdateSampler {
   constructor(private readonly options: LengthSamplerOptions) {
     const { lengths, bounds, updateFreq, start = { epoch: 0, offset: 0 } } = options;
     if (lengths.length < 1) throw new D2vError('the dataset has no samples');
-    const times = (bound: number | null) => (bound === null ? null : bound * updateFreq);
+    this.share = checkShare(options.share);
+    const batches = updateFreq * this.share.worldSize;
+    const times = (bound: number | null) => (bound === null ? null : bound * batches);
     this.updateBounds = { samples: times(bounds.samples), length: times(bounds.length) };
     this.epoch = start.epoch;
     this.current = this.makeEpoch(start.epoch);
     while (this.offset < start.offset && this.turn < this.current.turns.length) this.skip();
-    this.moved = this.offset !== start.offset;
+    const over = this.offset === lengths.length;
+    const otherCut = start.offset > 0 && !over && this.isOtherCut(start.cut);
+    this.moved = otherCut || this.offset !== start.offset;
   }
 
   get position(): SamplePosition {
-    return { epoch: this.epoch, offset: this.offset };
+    const { worldSize } = this.share;
+    return {
+      epoch: this.epoch,
+      offset: this.offset,
+      cut: { worldSize, updateFreq: this.options.updateFreq },
+    };
   }
 
   /** Of the first epoch; others differ a little in how they are cut. */
@@ -70,7 +83,7 @@ export class LengthSampler implements UpdateSampler {
     const { order, edges, turns } = this.epoch === 0 ? this.current : this.makeEpoch(0);
     const sum = { samples: 0, updates: turns.length, length: 0, padded: 0 };
     for (const update of turns) {
-      for (const batch of this.batchesOf(order.subarray(edges[update], edges[update + 1]))) {
+      for (const batch of this.dealt(order.subarray(edges[update], edges[update + 1]))) {
         let longest = 0;
         for (const index of batch) {
           longest = Math.max(longest, lengths[index]!);
@@ -92,15 +105,38 @@ export class LengthSampler implements UpdateSampler {
     }
     const { order, edges, turns } = this.current;
     const update = turns[this.turn]!;
+    const { rank, worldSize } = this.share;
     let start = edges[update]!;
     const batches: SampledBatch[] = [];
-    for (const members of this.batchesOf(order.subarray(start, edges[update + 1]))) {
-      const slots = Array.from(members, (index) => ({ index, epoch: this.epoch, offset: this.offset++ }));
-      batches.push({ slots, substitutes: this.substitutes(start, members) });
+    for (const [i, members] of this.dealt(order.subarray(start, edges[update + 1])).entries()) {
+      if (i % worldSize === rank) {
+        const slots = Array.from(members, (index, at) => ({
+          index,
+          epoch: this.epoch,
+          offset: this.offset + at,
+        }));
+        batches.push({ slots, substitutes: this.substitutes(start, members) });
+      }
+      this.offset += members.length;
       start += members.length;
     }
     this.turn++;
     return batches;
+  }
+
+  /**
+   * Whether the updates of the epoch that was begun were cut otherwise.
+   * @throws D2vError if that is because of another number of ranks: some samples would come twice, others never
+   */
+  private isOtherCut(cut: SamplePosition['cut']): boolean {
+    const { updateFreq } = this.options;
+    const { worldSize } = this.share;
+    const before = cut ?? { worldSize: 1, updateFreq };
+    if (before.worldSize * before.updateFreq === worldSize * updateFreq) return false;
+    if (before.worldSize === worldSize) return true;
+    throw new D2vError(
+      `the epoch was begun on ${before.worldSize} ranks with optimization.update_freq ${before.updateFreq}: with batches by length (data.batch_length) it goes on only where ranks times update_freq are ${before.worldSize * before.updateFreq} again, not ${worldSize} times ${updateFreq}`,
+    );
   }
 
   private skip(): void {
@@ -109,9 +145,19 @@ export class LengthSampler implements UpdateSampler {
     this.offset += edges[update + 1]! - edges[update]!;
   }
 
-  private batchesOf(update: Int32Array): Iterable<Int32Array> {
+  /** The batches of an update, for the ranks in turn: as many for each; some are empty where the samples are too few. */
+  private dealt(update: Int32Array): Int32Array[] {
     const { bounds, lengths } = this.options;
-    return partsOf(update, cutBatches(update, bounds, lengths));
+    const { worldSize } = this.share;
+    const batches = [...partsOf(update, cutBatches(update, bounds, lengths))];
+    while (batches.length % worldSize !== 0) {
+      const largest = batches.reduce((most, { length }, i) => (length > batches[most]!.length ? i : most), 0);
+      const batch = batches[largest]!;
+      const half = Math.ceil(batch.length / 2);
+      if (batch.length < 2) batches.push(update.subarray(update.length));
+      else batches.splice(largest, 1, batch.subarray(0, half), batch.subarray(half));
+    }
+    return batches;
   }
 
   /** Samples of about the same length that can stand in for one of a batch without making it larger than it may be. */

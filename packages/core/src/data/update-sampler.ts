@@ -2,16 +2,17 @@ import { D2vError } from '../errors.js';
 import type { DataConfig } from '../modality/contract.js';
 import { boundsOf } from './batches.js';
 import { LengthSampler } from './length-sampler.js';
-import { EpochSampler, type SamplePosition, type Slot } from './sampler.js';
+import { EpochSampler, type RankShare, type SamplePosition, type Slot } from './sampler.js';
 
 /** Samples to be loaded together. */
 export interface SampledBatch {
+  /** Empty only with several ranks, where an update has too few samples for all of them: this one then adds nothing to it. */
   slots: Slot[];
   /** Samples that may stand in for a damaged one; without it, any. */
   substitutes?: number[];
 }
 
-/** What an epoch is made of. */
+/** What an epoch is made of, on all ranks together. */
 export interface EpochContents {
   samples: number;
   updates: number;
@@ -21,9 +22,9 @@ export interface EpochContents {
   padded?: number;
 }
 
-/** The training samples of a run, update by update, without end. */
+/** The training samples of a run, or of one of its ranks, update by update, without end. */
 export interface UpdateSampler {
-  /** The batches of the coming update: more than one if gradients are accumulated. */
+  /** This rank's batches of the coming update: as many as on every other rank, more than one if gradients are accumulated. */
   nextUpdate(): SampledBatch[];
   /** Between updates: where to continue from. */
   readonly position: SamplePosition;
@@ -41,11 +42,13 @@ export interface UpdateSamplerOptions {
   /** See `lengthsOf`; needed for `data.batch_length`. */
   lengths: Float64Array | null;
   start?: SamplePosition;
+  /** This process among those that train together, each of which takes batches of that size. Default: alone. */
+  share?: RankShare;
 }
 
 /** Batches by length if `data.batch_length` is set, else of `data.batch_size` samples. */
 export function createUpdateSampler(options: UpdateSamplerOptions): UpdateSampler {
-  const { data, updateFreq, seed, samples, lengths, start } = options;
+  const { data, updateFreq, seed, samples, lengths, start, share } = options;
   const bounds = boundsOf(data);
   if (bounds.length !== null) {
     if (!lengths) {
@@ -53,7 +56,7 @@ export function createUpdateSampler(options: UpdateSamplerOptions): UpdateSample
         'data.batch_length needs data that tells the lengths of its samples, and this does not: set data.batch_size, and data.batch_length to null',
       );
     }
-    return new LengthSampler({ lengths, seed, bounds, updateFreq, dropLast: data.drop_last, start });
+    return new LengthSampler({ lengths, seed, bounds, updateFreq, dropLast: data.drop_last, start, share });
   }
   if (bounds.samples === null) throw new D2vError('set data.batch_size or data.batch_length');
   return new CountSampler(bounds.samples, updateFreq, {
@@ -62,6 +65,7 @@ export function createUpdateSampler(options: UpdateSamplerOptions): UpdateSample
     updateSize: bounds.samples * updateFreq,
     dropLast: data.drop_last,
     start,
+    share,
   });
 }
 
@@ -84,7 +88,8 @@ class CountSampler implements UpdateSampler {
 
   contents(): EpochContents {
     const { epochSize } = this.sampler;
-    return { samples: epochSize, updates: epochSize / this.options.updateSize };
+    const { updateSize, share } = this.options;
+    return { samples: epochSize, updates: epochSize / (updateSize * (share?.worldSize ?? 1)) };
   }
 
   nextUpdate(): SampledBatch[] {

@@ -50,7 +50,7 @@ export class RunPart {
       start: state?.position,
     });
     if (sampler.moved) {
-      const message = `the lengths of the ${isJoint(config) ? `${modality.name} ` : ''}samples have changed since the checkpoint: the run goes on with other batches`;
+      const message = `the lengths of the ${isJoint(config) ? `${modality.name} ` : ''}samples, or how many make an update, have changed since the checkpoint: the run goes on with other batches`;
       emit({ type: 'warning', message });
     }
     const bad = await BadSamples.open({

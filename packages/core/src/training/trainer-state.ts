@@ -9,7 +9,11 @@ const count = z.int().min(0);
 
 const partSchema = z.object({
   /** Where the order of samples stands. */
-  position: z.object({ epoch: count, offset: count }),
+  position: z.object({
+    epoch: count,
+    offset: count,
+    cut: z.object({ worldSize: count, updateFreq: count }).optional(),
+  }),
   badSamples: z.object({ tried: count, met: count, indices: z.array(count) }),
 });
 
