@@ -1,0 +1,96 @@
+// Ops of the CUDA backend that have not been written yet. Whoever writes one deletes its line here.
+#include "../errors.h"
+#include "cuda_backend.h"
+
+namespace d2v::cuda {
+
+namespace {
+
+[[noreturn]] void pending(const char* op) {
+  throw Error("D2V_NOT_IMPLEMENTED", std::string(op) + " is not implemented on CUDA yet; use device cpu");
+}
+
+}  // namespace
+
+// --- memory
+void CudaBackend::fill(void*, DType, double, int64_t) { pending("fill"); }
+void CudaBackend::cast(const void*, DType, void*, DType, int64_t) { pending("cast"); }
+void CudaBackend::copyBytes(void*, const void*, int64_t) { pending("copyBytes"); }
+void CudaBackend::toHost(void*, const void*, int64_t) { pending("toHost"); }
+void CudaBackend::fromHost(void*, const void*, int64_t) { pending("fromHost"); }
+int64_t CudaBackend::findOutOfRange(const int32_t*, int64_t, int64_t, int64_t) { pending("findOutOfRange"); }
+// --- gemm
+void CudaBackend::linear(const LinearArgs&) { pending("linear"); }
+void CudaBackend::linearGradInput(const LinearGradInputArgs&) { pending("linearGradInput"); }
+void CudaBackend::linearGradWeight(const LinearGradWeightArgs&) { pending("linearGradWeight"); }
+void CudaBackend::matmul(const MatmulArgs&) { pending("matmul"); }
+// --- norm
+void CudaBackend::layerNorm(const LayerNormArgs&) { pending("layerNorm"); }
+void CudaBackend::layerNormBackward(const LayerNormBackwardArgs&) { pending("layerNormBackward"); }
+// --- attention
+void CudaBackend::attention(const AttentionArgs&) { pending("attention"); }
+void CudaBackend::attentionBackward(const AttentionBackwardArgs&) { pending("attentionBackward"); }
+// --- conv
+void CudaBackend::conv(const ConvShape&, In, In, In, Out) { pending("conv"); }
+void CudaBackend::convGradInput(const ConvShape&, In, In, Out) { pending("convGradInput"); }
+void CudaBackend::convGradWeight(const ConvShape&, In, In, float*, float*) { pending("convGradWeight"); }
+// --- tokens
+void CudaBackend::patchify(const PatchShape&, In, Out) { pending("patchify"); }
+void CudaBackend::unpatchify(const PatchShape&, In, Out) { pending("unpatchify"); }
+void CudaBackend::gatherTokens(In, const int32_t*, In, Out, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t) {
+  pending("gatherTokens");
+}
+void CudaBackend::gatherTokensBackward(In, const int32_t*, Out, float*, int64_t, int64_t, int64_t, int64_t, int64_t,
+                                       int64_t) {
+  pending("gatherTokensBackward");
+}
+void CudaBackend::restoreTokens(In, const int32_t*, In, double, const RngKey&, Out, int64_t, int64_t, int64_t,
+                                int64_t, int64_t) {
+  pending("restoreTokens");
+}
+void CudaBackend::restoreTokensBackward(In, const int32_t*, Out, int64_t, int64_t, int64_t, int64_t, int64_t) {
+  pending("restoreTokensBackward");
+}
+void CudaBackend::repeatRows(In, Out, int64_t, int64_t, int64_t) { pending("repeatRows"); }
+void CudaBackend::repeatRowsBackward(In, Out, int64_t, int64_t, int64_t) { pending("repeatRowsBackward"); }
+void CudaBackend::copySlab(const void*, void*, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t) {
+  pending("copySlab");
+}
+void CudaBackend::transpose(const void*, void*, size_t, int, const int64_t*, const int*) { pending("transpose"); }
+void CudaBackend::embedding(const int32_t*, In, Out, int64_t, int64_t) { pending("embedding"); }
+void CudaBackend::embeddingGrad(float*, const int32_t*, In, int64_t, int64_t, int64_t, int64_t) {
+  pending("embeddingGrad");
+}
+// --- targets
+void CudaBackend::accumulateTarget(float*, In, int64_t, int64_t, int64_t, int64_t, TargetNorm, double, double) {
+  pending("accumulateTarget");
+}
+double CudaBackend::maskedLoss(const MaskedLossArgs&) { pending("maskedLoss"); }
+double CudaBackend::featureStd(In, const int64_t*, int64_t, int64_t) { pending("featureStd"); }
+CrossEntropyResult CudaBackend::crossEntropy(In, const int32_t*, Out, int64_t, int64_t, double, int64_t, double) {
+  pending("crossEntropy");
+}
+// --- elementwise and reductions
+void CudaBackend::unary(Unary, In, Out, int64_t) { pending("unary"); }
+void CudaBackend::unaryBackward(Unary, In, In, In, Out, int64_t) { pending("unaryBackward"); }
+void CudaBackend::binary(Binary, In, In, Out, int64_t, int64_t) { pending("binary"); }
+void CudaBackend::scale(In, double, Out, int64_t) { pending("scale"); }
+void CudaBackend::axpy(Out, double, In, int64_t) { pending("axpy"); }
+void CudaBackend::scaleRows(In, const float*, Out, int64_t, int64_t) { pending("scaleRows"); }
+void CudaBackend::sumTo(In, Out, int64_t, int64_t) { pending("sumTo"); }
+double CudaBackend::sum(In, int64_t) { pending("sum"); }
+double CudaBackend::sumSquares(In, int64_t) { pending("sumSquares"); }
+void CudaBackend::meanTokens(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokens"); }
+void CudaBackend::meanTokensBackward(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokensBackward"); }
+void CudaBackend::softmax(In, Out, int64_t, int64_t) { pending("softmax"); }
+void CudaBackend::softmaxBackward(In, In, Out, int64_t, int64_t) { pending("softmaxBackward"); }
+void CudaBackend::logSoftmax(In, Out, int64_t, int64_t) { pending("logSoftmax"); }
+// --- random
+void CudaBackend::normal(Out, double, double, const RngKey&, int64_t) { pending("normal"); }
+void CudaBackend::uniform(Out, double, double, const RngKey&, int64_t) { pending("uniform"); }
+void CudaBackend::dropout(In, Out, double, const RngKey&, int64_t) { pending("dropout"); }
+// --- optimizer
+void CudaBackend::adam(const AdamArgs&) { pending("adam"); }
+void CudaBackend::ema(float*, const float*, double, int64_t) { pending("ema"); }
+
+}  // namespace d2v::cuda
