@@ -122,6 +122,13 @@ describe('shards of the user', () => {
     expect(lines.map((line) => JSON.parse(line))).toEqual([
       { file: `own-0.tar: s${bad}`, reason: expect.stringContaining('not an image') },
     ]);
+    const range = ['embed', 'own', 'own-{0..1}.tar', '--workers', '1'];
+    const embedded = await d2v(...range, '-o', 'own.jsonl');
+    expect(embedded.code, embedded.stderr).toBe(0);
+    expect(embedded.stderr).toContain(`own-0.tar: s${bad}: not an image`);
+    const rows = readFileSync(join(folder, 'own.jsonl'), 'utf8').trim().split('\n');
+    const keys = files.map((_, i) => `s${i}`).filter((_, i) => i !== bad);
+    expect(rows.map((row) => JSON.parse(row).name)).toEqual(keys);
   });
 });
 

@@ -133,10 +133,10 @@ function addEmbed(program: Command): void {
     .command('embed')
     .summary('features of files, folders or a dataset')
     .description(
-      'Write features of files, folders or a built-in dataset. The ending of --out chooses the format: .npy and .safetensors (with an .index.jsonl beside that names each row), or .jsonl with everything in it.',
+      'Write features of files, folders, tar shards, manifests or a dataset. The ending of --out chooses the format: .npy and .safetensors (with an .index.jsonl beside that names each row), or .jsonl with everything in it.',
     )
     .argument('<model>', 'a run folder, a checkpoint folder or a model.safetensors')
-    .argument('<inputs...>', 'files and folders, or the name of a dataset')
+    .argument('<inputs...>', 'files, folders, and what else --data of train takes; or the name of a dataset')
     .requiredOption('-o, --out <file>', 'features.npy, features.safetensors or features.jsonl');
   addFeatureOptions(command)
     .addOption(

@@ -5,7 +5,7 @@ import { collateImages } from './collate.js';
 import { imageConfigSchema } from './config.js';
 import { imageDataSchema } from './data-config.js';
 import { IMAGES } from './datasets/folder.js';
-import { datasets, openFiles, openImageData } from './datasets/index.js';
+import { datasets, openImageData, openImageInputs } from './datasets/index.js';
 import { ImageEncoder } from './encoder.js';
 import { presets } from './presets.js';
 import { previewImages } from './preview/preview.js';
@@ -31,7 +31,7 @@ export default defineModality({
   supports: { labels: true, preview: true },
   createEncoder: (context) => new ImageEncoder(context),
   openData: openImageData,
-  openInputs: openFiles,
+  openInputs: openImageInputs,
   accepts: (file) => hasEnding(file, IMAGES),
   collate: collateImages,
   datasets,

@@ -34,7 +34,7 @@ interface Entry {
 export async function openTextInputs(
   paths: readonly string[],
   data: TextDataConfig & DataConfig,
-  { assets, log = () => {} }: OpenInputsOptions = {},
+  { assets, log = () => {} }: Partial<OpenInputsOptions> = {},
 ): Promise<DataSource> {
   const tokenizer = assets
     ? makeTokenizer(assets, 'the checkpoint')

@@ -112,12 +112,13 @@ async function openDataset(
   inputs: string[],
   options: EmbedCommandOptions,
 ): Promise<Dataset | undefined> {
-  const { dataCacheDir, didYouMean } = await import('@d2v/core');
+  const { dataCacheDir, didYouMean, isShardRange } = await import('@d2v/core');
   const missing: string[] = [];
   for (const input of inputs) {
     const info = await stat(input).catch(() => undefined);
-    if (!info) missing.push(input);
-    else if (!info.isFile() && !info.isDirectory())
+    if (!info) {
+      if (!isShardRange(input)) missing.push(input);
+    } else if (!info.isFile() && !info.isDirectory())
       throw new CliError(`${input} is neither a file nor a folder`);
   }
   const [first] = missing;

@@ -17,6 +17,7 @@ export {
   openLabelledFiles,
 } from './files/labelled.js';
 export { isHeldOut } from './held-out.js';
+export { joinSources } from './join-sources.js';
 export { lengthsOf } from './lengths.js';
 export type { BadSample, BatchJob, LoadedBatch } from './load-batch.js';
 export { automaticWorkers, DataLoader, type LoaderOptions } from './loader.js';

@@ -8,7 +8,8 @@ export function openSource(
   log: (message: string) => void = () => {},
 ): Promise<DataSource> {
   const { open, data } = spec;
-  if (open.kind === 'inputs') return modality.openInputs(open.paths, data, { assets: open.assets });
-  const { split, cacheDir, offline, assets } = open;
+  const { cacheDir, assets } = open;
+  if (open.kind === 'inputs') return modality.openInputs(open.paths, data, { cacheDir, assets, log });
+  const { split, offline } = open;
   return modality.openData(data, { split, cacheDir, offline, assets, log });
 }

@@ -8,7 +8,7 @@ export interface SourceSpec {
   data: DataConfig;
   open:
     | { kind: 'data'; split: DataSplit; cacheDir: string; offline: boolean; assets?: Assets }
-    | { kind: 'inputs'; paths: string[]; assets?: Assets };
+    | { kind: 'inputs'; paths: string[]; cacheDir: string; assets?: Assets };
   seed: number;
 }
 

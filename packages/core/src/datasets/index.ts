@@ -25,7 +25,7 @@ export { ensureDataset, openDataset } from './open.js';
 export { datasetOptionList, flagOf, readOption, splitNames } from './options.js';
 export { downloadDataset, prepareDataset } from './prepare.js';
 export { removeDataset } from './remove.js';
-export { findShards } from './shards/find.js';
+export { findShards, isShardRange } from './shards/find.js';
 export { type OpenShardsOptions, TarShards } from './shards/tar-shards.js';
 export { type ShardPlace, type ShardSample, ShardWriter } from './shards/writer.js';
 export { type DatasetStats, datasetStats } from './stats.js';

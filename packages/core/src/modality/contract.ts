@@ -62,6 +62,8 @@ export interface DataSource {
   get(index: number, rng: Philox, mode: 'train' | 'eval'): Promise<Sample>;
   /** A file name or identification for messages and for the index beside embeddings. */
   describe(index: number): string;
+  /** Name of a sample beside its embedding, where `describe` says more, such as the shard it lies in. */
+  key?(index: number): string;
   /** Label without decoding, if known; used to choose class-balanced subsets. */
   label?(index: number): number;
   /**
@@ -117,7 +119,8 @@ export interface OpenDataOptions {
 }
 
 /** How files named by the user are opened. */
-export type OpenInputsOptions = Pick<OpenDataOptions, 'assets'> & Partial<Pick<OpenDataOptions, 'log'>>;
+export type OpenInputsOptions = Pick<OpenDataOptions, 'assets' | 'cacheDir'> &
+  Partial<Pick<OpenDataOptions, 'log'>>;
 
 /** What `preview` gets: samples and the features of their tokens, for a picture that a person can judge. */
 export interface PreviewArgs<D = unknown> {
@@ -173,7 +176,10 @@ export interface Modality<C = any, D = any> {
   sizeUnit?: string;
   createEncoder(ctx: EncoderContext<C>): ModalityEncoder;
   openData(data: D & DataConfig, opts: OpenDataOptions): Promise<DataSource>;
-  /** Files and folders named by the user, in the given order (folders sorted), without augmentation. */
+  /**
+   * What the user names, in the given order (folders sorted), without augmentation and without a split: files, folders, and
+   * whatever else `data.path` may be (tar shards, manifests).
+   */
   openInputs(paths: string[], data: D & DataConfig, opts: OpenInputsOptions): Promise<DataSource>;
   /**
    * Whether a file is of this modality, by its name or its first bytes: how `d2v embed` chooses among the modalities of a

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { configToYaml, parseResolved, resolveConfig, runConfigSchema, yamlLayer } from '../config/index.js';
 import { D2vError } from '../errors.js';
+import { dataCacheDir } from '../modality/cache-dir.js';
 import { defineModality, type HostTensor, MODALITY_API, type Modality } from '../modality/contract.js';
 import { importModality } from '../modality/registry.js';
 import { Philox } from '../random.js';
@@ -69,7 +70,10 @@ function describeDefinition(modality: Modality): void {
 }
 
 function describeData(modality: Modality, get: () => Setup, sample: ConformanceData): void {
-  const assets = () => ({ assets: get().source.assets?.() });
+  const options = () => ({
+    assets: get().source.assets?.(),
+    cacheDir: dataCacheDir(get().config.data.cache_dir),
+  });
   describe('data', () => {
     it('has samples in both parts, with names and consistent labels', async () => {
       const { config, source } = get();
@@ -138,7 +142,7 @@ function describeData(modality: Modality, get: () => Setup, sample: ConformanceD
     });
 
     it.runIf(sample.inputs)('opens files and folders named by the user', async () => {
-      const source = await modality.openInputs(sample.inputs!, get().config.data, assets());
+      const source = await modality.openInputs(sample.inputs!, get().config.data, options());
       expect(source.length).toBeGreaterThan(0);
       const one = await source.get(0, new Philox(1), 'eval');
       expect(Object.keys(one.tensors)).toEqual(Object.keys(get().samples[0]!.tensors));
@@ -147,7 +151,7 @@ function describeData(modality: Modality, get: () => Setup, sample: ConformanceD
     });
 
     it('says clearly when there is no data', async () => {
-      const missing = modality.openInputs(['/nowhere/at/all'], get().config.data, assets());
+      const missing = modality.openInputs(['/nowhere/at/all'], get().config.data, options());
       await expect(missing.then((source) => source.get(0, new Philox(1), 'eval'))).rejects.toBeInstanceOf(
         D2vError,
       );

@@ -2,13 +2,15 @@ import { setImmediate as yieldToEvents } from 'node:timers/promises';
 import type { RunConfig } from '../config/schema.js';
 import { type BatchBounds, boundsOf } from '../data/batches.js';
 import { automaticWorkers, DataLoader } from '../data/loader.js';
+import type { SourceSpec } from '../data/protocol.js';
 import { POOLS } from '../data2vec/features.js';
 import type { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
+import { dataCacheDir } from '../modality/cache-dir.js';
 import type { Assets, Batch, DataSource, Modality, Sample } from '../modality/contract.js';
 import { batchFeatures, evaluationJobs, type FeatureChoice } from './feature-batches.js';
 
-/** Files and folders, a data source, samples, or a collated batch. */
+/** Files, folders, and what else `data.path` may be; a data source, samples, or a collated batch. */
 export type EmbedInput = readonly string[] | DataSource | readonly Sample[] | Batch;
 
 export interface EmbedOptions extends FeatureChoice {
@@ -38,7 +40,7 @@ export interface EmbeddedBatch {
   padding: Uint8Array | null;
   /** Index of each sample in its source. */
   ids: number[];
-  /** File or other identification of each. */
+  /** Name of each: of its file, or its key in a shard. */
   names: string[];
   labels?: Int32Array;
   classes?: readonly string[];
@@ -71,7 +73,7 @@ export async function* embedBatches(
   for await (const { batch, source } of batchesOf(embedder, input, options)) {
     options.signal?.throwIfAborted();
     const features = batchFeatures(embedder.model, embedder.modality.name, batch, choice);
-    const names = batch.ids.map((id) => source?.describe(id) ?? String(id));
+    const names = batch.ids.map((id) => source?.key?.(id) ?? source?.describe(id) ?? String(id));
     yield { ...features, ids: batch.ids, names, labels: batch.labels, classes: source?.classes };
     await yieldToEvents();
   }
@@ -110,9 +112,11 @@ async function* batchesOf(
   if (isSource(input)) return yield* fromSource(embedder, input, bounds, options);
   if (isBatch(input)) return yield { batch: input };
   if (arePaths(input)) {
-    const source = await modality.openInputs([...input], config.data, { assets, log: options.log });
+    const paths = [...input];
+    const cacheDir = dataCacheDir(config.data.cache_dir);
+    const source = await modality.openInputs(paths, config.data, { cacheDir, assets, log: options.log });
     try {
-      yield* fromSource(embedder, source, bounds, options, [...input]);
+      yield* fromSource(embedder, source, bounds, options, { kind: 'inputs', paths, cacheDir, assets });
     } finally {
       await source.close?.();
     }
@@ -126,26 +130,21 @@ async function* batchesOf(
 }
 
 async function* fromSource(
-  { modality, config, assets }: Embedder,
+  { modality, config }: Embedder,
   source: DataSource,
   bounds: BatchBounds,
   options: EmbedOptions,
-  paths?: string[],
+  open?: SourceSpec['open'],
 ): AsyncGenerator<SourcedBatch> {
   const { data, common } = config;
   const wanted = options.numWorkers ?? (source.length > 4 * (bounds.samples ?? 1) ? automaticWorkers() : 0);
   const loader = new DataLoader({
     jobs: evaluationJobs(source, bounds),
-    workers: paths ? wanted : 0,
+    workers: open ? wanted : 0,
     prefetch: data.prefetch,
     timeoutSeconds: data.worker_timeout_seconds,
     local: { source, modality, data, seed: common.seed },
-    spec: paths && {
-      moduleUrl: modality.moduleUrl,
-      data,
-      open: { kind: 'inputs', paths, assets },
-      seed: common.seed,
-    },
+    spec: open && { moduleUrl: modality.moduleUrl, data, open, seed: common.seed },
   });
   try {
     for (let loaded = await loader.next(); loaded; loaded = await loader.next()) {

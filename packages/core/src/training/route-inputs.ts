@@ -1,6 +1,7 @@
 /** Which modality of a model inputs are of: each plugin says which files it takes. */
 import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isShardRange } from '../datasets/shards/find.js';
 import { D2vError } from '../errors.js';
 import type { Modality } from '../modality/contract.js';
 
@@ -33,17 +34,18 @@ export async function routeInputs(
 
 async function modalityOf(path: string, modalities: readonly Modality[]): Promise<string> {
   const found = await stat(path).catch(() => undefined);
-  if (!found) throw new D2vError(`${path}: no such file or folder`);
+  if (!found && !isShardRange(path)) throw new D2vError(`${path}: no such file or folder`);
+  const isFolder = found?.isDirectory() === true;
   const takers = new Set<string>();
   let files = 0;
-  for await (const file of found.isDirectory() ? filesIn(path) : [path]) {
+  for await (const file of isFolder ? filesIn(path) : [path]) {
     for (const { name, accepts } of modalities) if (accepts?.(file)) takers.add(name);
     if (++files === MOST_FILES) break;
   }
   const [only, ...others] = takers;
   if (only !== undefined && others.length === 0) return only;
   const names = modalities.map(({ name }) => name).join(', ');
-  const what = found.isDirectory() ? 'holds files of' : 'may be';
+  const what = isFolder ? 'holds files of' : 'may be';
   const problem = only === undefined ? `is of none of ${names}` : `${what} ${[...takers].join(' and ')}`;
   throw new D2vError(`${path} ${problem}: say which modality is meant (--modality, or the option modality)`);
 }

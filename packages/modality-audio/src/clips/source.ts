@@ -8,6 +8,8 @@ import { cropStretch, partOf, type partsToSample } from './parts.js';
 /** A file and what is known of it before it is decoded. */
 export interface ClipFile extends AudioPlace {
   className?: string;
+  /** Its name among other samples of a shard. */
+  key?: string;
   /** Samples at the rate of the config; 0 if it cannot be told. */
   samples: number;
   /** What was said, if it is known. */
@@ -46,7 +48,11 @@ export function clipSource(
     name,
     license,
     classes: classes.length > 0 ? [...classes] : undefined,
-    describe: (index) => describe(clips[index]!, rate),
+    describe: (index) => describe(clips[index]!, titleOf(clips[index]!.file), rate),
+    key: (index) => {
+      const { file } = clips[index]!;
+      return describe(clips[index]!, file.key ?? titleOf(file), rate);
+    },
     label,
     sizes: () =>
       Float64Array.from(clips, ({ file, part, parts }) => {
@@ -86,9 +92,8 @@ function randomPlace(place: number): HostTensor {
 
 const titleOf = ({ path, title = path }: ClipFile) => title;
 
-function describe({ file, part, parts }: Clip, rate: number): string {
+function describe({ file, part, parts }: Clip, title: string, rate: number): string {
   const text = file.text ? ` "${file.text}"` : '';
-  const title = titleOf(file);
   if (parts === 1) return title + text;
   const { start, count } = partOf(file.samples, part, parts);
   const seconds = (samples: number) => (samples / rate).toFixed(2);

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { BadSampleError, type DataSource, Philox } from '@d2v/core';
+import { makeTar } from '@d2v/core/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { audioDataSchema } from '../data-config.js';
 import { wav } from '../decode/__fixtures__/tone.js';
@@ -74,6 +75,8 @@ const reason = (source: DataSource, index = 0) =>
     (error) => (error instanceof BadSampleError ? error.reason : error),
   );
 
+const manifest = (name: string, lines: string[]) => writeFile(join(root, name), `${lines.join('\n')}\n`);
+
 describe('folders', () => {
   it('have classes, lengths in seconds, and clips of mean 0 and variance 1', async () => {
     await put('dog/a.wav', noise(8000));
@@ -128,16 +131,20 @@ describe('files of which none can be read', () => {
   it('give the reason: of a single one, and of the first of several', async () => {
     const path = await put('a.wav', noise(8000));
     await writeFile(path, 'not sound');
-    await expect(openNamed([path], settings())).rejects.toThrow(/^\S+a\.wav: not an audio file/);
+    await expect(openNamed([path], settings(), { cacheDir })).rejects.toThrow(
+      /^\S+a\.wav: not an audio file/,
+    );
     const cut = await put('b.wav', noise(8000));
     await writeFile(cut, (await readFile(cut)).subarray(0, 5000));
-    await expect(openNamed([cut], settings())).rejects.toThrow(/b\.wav: truncated: \d+ of \d+ bytes/);
+    await expect(openNamed([cut], settings(), { cacheDir })).rejects.toThrow(
+      /b\.wav: truncated: \d+ of \d+ bytes/,
+    );
     const several = /^none of 2 audio files can be read; the first is \S+a\.wav: not an audio file/;
-    await expect(openNamed([path, cut], settings())).rejects.toThrow(several);
+    await expect(openNamed([path, cut], settings(), { cacheDir })).rejects.toThrow(several);
     // Also where their lengths come from the cache.
     for (let i = 0; i < 2; i++) await expect(open()).rejects.toThrow(several);
     await put('c.wav', noise(8000));
-    expect(await openNamed([root], settings())).toHaveLength(3);
+    expect(await openNamed([root], settings(), { cacheDir })).toHaveLength(3);
   });
 });
 
@@ -165,7 +172,7 @@ describe('long files', () => {
       'a.wav',
       Float32Array.from({ length: 40_000 }, (_, i) => i),
     );
-    const source = await openNamed([path], settings({ normalize: false }));
+    const source = await openNamed([path], settings({ normalize: false }), { cacheDir });
     expect(source.length).toBe(3);
     expect(source.describe(1)).toBe(`${path} [0.83-1.67 s]`);
     let next = 0;
@@ -195,7 +202,7 @@ describe('long files', () => {
       head.length + 2 * (samples - 48_000),
     );
     await file.close();
-    const source = await openNamed([path], settings({ max_sample_size: 320_000 }));
+    const source = await openNamed([path], settings({ max_sample_size: 320_000 }), { cacheDir });
     expect(source.length).toBe(540);
     const before = process.memoryUsage();
     const last = await get(source, 539);
@@ -237,8 +244,6 @@ describe('unusual sound', () => {
 });
 
 describe('manifests', () => {
-  const manifest = (name: string, lines: string[]) => writeFile(join(root, name), `${lines.join('\n')}\n`);
-
   beforeEach(async () => {
     for (const [i, name] of ['a', 'b', 'c', 'd'].entries()) await put(`wavs/${name}.wav`, noise(8000, i));
   });
@@ -283,6 +288,47 @@ describe('manifests', () => {
     await manifest('train.tsv', ['wavs', 'a.wav\t8000']);
     await manifest('train.lbl', ['yes', 'no']);
     await expect(open('train')).rejects.toThrow(/train.lbl has 2 lines, train.tsv lists 1 files/);
+  });
+});
+
+describe('several things named by the user', () => {
+  it('are taken in order: manifests and shards whole, without a held-out part', async () => {
+    await put('wavs/a.wav', noise(8000));
+    await put('wavs/b.wav', noise(8000));
+    await put('loose.wav', noise(8000));
+    await manifest('train.tsv', ['wavs', 'a.wav\t8000', 'b.wav\t8000']);
+    await manifest('train.lbl', ['yes', 'no']);
+    await writeFile(
+      join(root, 's.tar'),
+      makeTar([
+        { path: 'k/1.wav', content: encodeWav(noise(8000), RATE) },
+        { path: 'k/1.cls', content: 'maybe' },
+        { path: 'k/1.txt', content: 'a word' },
+      ]),
+    );
+    const inputs = ['s.tar', 'loose.wav', 'train.tsv'].map((name) => join(root, name));
+    const source = await openNamed(inputs, settings(), { cacheDir });
+    expect([0, 1, 2, 3].map((i) => source.key!(i))).toEqual([
+      'k/1 "a word"',
+      join(root, 'loose.wav'),
+      ...['a.wav', 'b.wav'].map((name) => join(root, 'wavs', name)),
+    ]);
+    expect(source.describe(0)).toBe(`${join(root, 's.tar')}: k/1 "a word"`);
+    expect(source.classes).toEqual(['maybe', 'no', 'yes']);
+    expect([0, 1, 2, 3].map((i) => source.label!(i))).toEqual([0, -1, 2, 1]);
+    expect((await get(source, 0)).tensors.source!.shape).toEqual([8000]);
+    await expect(openNamed([], settings(), { cacheDir })).rejects.toThrow(/no audio files given/);
+  });
+
+  it('may be a range of shards in braces', async () => {
+    for (const i of [0, 1]) {
+      const content = encodeWav(noise(8000), RATE);
+      await writeFile(join(root, `s-${i}.tar`), makeTar([{ path: `x${i}.wav`, content }]));
+    }
+    const source = await openNamed([join(root, 's-{0..1}.tar')], settings(), { cacheDir });
+    expect([0, 1].map((i) => source.key!(i))).toEqual(['x0', 'x1']);
+    const beyond = openNamed([join(root, 's-{0..2}.tar')], settings(), { cacheDir });
+    await expect(beyond).rejects.toThrow('s-2.tar: no such shard');
   });
 });
 

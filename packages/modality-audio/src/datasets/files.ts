@@ -11,6 +11,7 @@ import {
   isHeldOut,
   namedFiles,
   type OpenDataOptions,
+  type OpenInputsOptions,
   openLabelledFiles,
 } from '@d2v/core';
 import { fileLengths, lengthOf, requireReadable } from '../clips/lengths.js';
@@ -60,25 +61,58 @@ export function clipsOf(
   return clipSource(long, data, { name, license, classes, parts: partsToSample });
 }
 
-/** Files and folders named one by one (`d2v embed`): long ones are cut into parts that cover them. @throws D2vError if none can be read */
-export async function openNamed(paths: readonly string[], data: AudioData): Promise<DataSource> {
-  const { files, classes } = await namedFiles(paths, AUDIO, data.label);
-  const clips: ClipFile[] = [];
-  for (const { path, className } of files) {
-    clips.push({ path, className, samples: await lengthOf({ path }, data.sample_rate) });
+/**
+ * What the user names (`d2v embed`), in that order: files, folders, manifests and tar shards, all of their sounds. Long ones
+ * are cut into parts that cover them.
+ * @throws D2vError if none can be read
+ */
+export async function openNamed(
+  paths: readonly string[],
+  data: AudioData,
+  { cacheDir, log = () => {} }: OpenInputsOptions,
+): Promise<DataSource> {
+  const parts: Part[] = [];
+  for (const path of paths) {
+    const named = { ...data, path, valid_path: null };
+    parts.push(
+      (await partOfLists(named, { split: 'all', cacheDir, log })) ?? (await partOfFiles(path, data)),
+    );
   }
+  const [first, ...others] = parts;
+  if (!first) throw new D2vError(`no ${AUDIO.noun} given: name files, folders, manifests or tar shards`);
+  const clips = parts.flatMap(({ files }) => files);
   await requireReadable(clips);
+  const classes = others.length === 0 ? first.classes : classNames(clips);
   return clipSource(clips, data, { name: paths.join(', '), classes, parts: partsToCover });
 }
 
-async function partOfPath(
-  data: AudioData & { path: string },
-  options: OpenOptions,
-): Promise<{ files: ClipFile[]; classes: string[] }> {
+async function partOfFiles(path: string, data: AudioData): Promise<Part> {
+  const { files, classes } = await namedFiles([path], AUDIO, data.label);
+  const clips: ClipFile[] = [];
+  for (const file of files) {
+    const samples = await lengthOf({ path: file.path }, data.sample_rate);
+    clips.push({ path: file.path, className: file.className, samples });
+  }
+  return { files: clips, classes };
+}
+
+/** Sounds of a path, or of a part of it. */
+interface Part {
+  files: ClipFile[];
+  classes: string[];
+}
+
+/** Manifests and tar shards, which state the lengths of their sounds; null if the path is something else. */
+async function partOfLists(data: AudioData & { path: string }, options: OpenOptions): Promise<Part | null> {
   const manifests = await findManifests(data.path);
   if (manifests) return partOfManifests(manifests, data, options);
   const shards = await findShards(data.path);
-  if (shards) return partOfShards(shards, data, options);
+  return shards && partOfShards(shards, data, options);
+}
+
+async function partOfPath(data: AudioData & { path: string }, options: OpenOptions): Promise<Part> {
+  const listed = await partOfLists(data, options);
+  if (listed) return listed;
   const { files, classes } = await openLabelledFiles(data, AUDIO, options);
   const key = createHash('sha256')
     .update(`${resolve(data.path)}\0${options.split}`)
@@ -95,7 +129,7 @@ async function partOfManifests(
   manifests: { train: string; valid: string | null },
   data: AudioData,
   { split, log }: OpenOptions,
-): Promise<{ files: ClipFile[]; classes: string[] }> {
+): Promise<Part> {
   const training = await readManifest(manifests.train);
   const validPath = data.valid_path ?? manifests.valid;
   const valid = validPath ? await readManifest(validPath) : null;

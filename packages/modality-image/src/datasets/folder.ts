@@ -22,7 +22,7 @@ export async function openFolder(
   return fileSource(data.path, await openLabelledFiles(data, IMAGES, options), data);
 }
 
-/** Images named one by one (`d2v embed`): unlabelled unless a list says more, without augmentation. */
+/** Image files and folders of them, named one by one: unlabelled unless a list says more, without augmentation. */
 export async function openFiles(
   paths: readonly string[],
   data: ImageDataConfig & DataConfig,

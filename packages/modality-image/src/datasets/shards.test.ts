@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ImageDataConfig, imageDataSchema } from '../data-config.js';
 import image from '../index.js';
 import { stripes } from './__fixtures__/imagenet.js';
-import { openImageData } from './index.js';
+import { openImageData, openImageInputs } from './index.js';
 
 let root: string;
 let folder: string;
@@ -130,5 +130,39 @@ describe('shards of the user', () => {
     await expect(open(folder, 'all')).rejects.toThrow(
       /archives of archives are prepared first: d2v data prepare/,
     );
+  });
+});
+
+describe('inputs named by the user', () => {
+  const inputs = (...paths: string[]) => {
+    const settings = { ...imageDataSchema.parse({ input_size: 16 }), label: 'parent' };
+    const named = paths.map((path) => join(folder, path));
+    const options = { cacheDir: join(root, 'cache') };
+    return openImageInputs(named, settings as unknown as ImageDataConfig & DataConfig, options);
+  };
+
+  it('are shards and files in the order given; keys name samples of shards', async () => {
+    await mkdir(join(folder, 'files/tabby'), { recursive: true });
+    await writeFile(join(folder, 'files/tabby/1.jpg'), await stripes(0, 1));
+    await shard('s-0.tar', await samples('a', 2));
+    await shard('s-1.tar', await samples('b', 1));
+    const source = await inputs('s-{0..1}.tar', 'files', 's-0.tar');
+    const all = [...Array(source.length).keys()];
+    const file = join(folder, 'files/tabby/1.jpg');
+    expect(all.map((i) => source.key!(i))).toEqual(['a0', 'a1', 'b0', file, 'a0', 'a1']);
+    expect(source.describe(1)).toBe(`${join(folder, 's-0.tar')}: a1`);
+    expect(source.classes).toEqual(['0', '1', 'tabby']);
+    expect(all.map((i) => source.label!(i))).toEqual([0, 1, 0, 2, 0, 1]);
+    expect(await source.get(3, new Philox(1), 'eval')).toMatchObject({ id: 3, label: 2 });
+    expect(await source.get(5, new Philox(1), 'eval')).toMatchObject({ id: 5, label: 1 });
+    await source.close?.();
+  });
+
+  it('are taken whole, held-out shards too', async () => {
+    for (const part of ['train', 'val']) await mkdir(join(folder, part));
+    await shard('train/0.tar', await samples('a', 3));
+    await shard('val/0.tar', await samples('b', 2));
+    expect((await inputs('')).length).toBe(5);
+    expect((await inputs('train')).length).toBe(3);
   });
 });

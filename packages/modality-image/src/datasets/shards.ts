@@ -120,6 +120,10 @@ export async function openShards(
     const member = memberOf(index);
     return member.shards.describe(member.index);
   };
+  const key = (index: number) => {
+    const member = memberOf(index);
+    return member.shards.key(member.index);
+  };
   const label = (index: number) => {
     const member = memberOf(index);
     return member.shards.label(member.index);
@@ -131,6 +135,7 @@ export async function openShards(
     ...(labelled && { classes: labelled, label }),
     license: contents.license,
     describe,
+    key,
     async get(index, rng, mode) {
       const { shards, index: at, field } = memberOf(index);
       const bytes = (await shards.read(at, field(at)))!;

@@ -5,13 +5,16 @@ import { D2vError } from '../../errors.js';
 const ENDING = '.tar';
 const MOST = 1e6;
 
+/** Whether a path stands for several shards, and is no file itself. */
+export const isShardRange = (path: string): boolean => /\{\d+\.\.\d+\}/.test(basename(path));
+
 /**
  * The tar shards that a user's path names: one shard, a folder that holds shards (sorted by name), or a range in braces as
  * WebDataset writes it, `train-{000..146}.tar`. Null if it names something else.
  * @throws D2vError if a shard of a range is missing
  */
 export async function findShards(path: string): Promise<string[] | null> {
-  if (/\{\d+\.\.\d+\}/.test(basename(path))) return range(path);
+  if (isShardRange(path)) return range(path);
   const info = await stat(path).catch(() => null);
   if (info?.isFile()) return path.toLowerCase().endsWith(ENDING) ? [path] : null;
   if (!info?.isDirectory()) return null;

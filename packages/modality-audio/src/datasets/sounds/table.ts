@@ -111,6 +111,10 @@ export class TableSound implements ClipFile {
     return row.part ? `${path}: ${row.id}` : path;
   }
 
+  get key(): string {
+    return this.row.id;
+  }
+
   get text(): string | undefined {
     return this.row.text;
   }
