@@ -19,10 +19,17 @@
 
 #include "types.h"
 
+// Kernels of a GPU call these too.
+#if defined(__CUDACC__)
+#define D2V_ANYWHERE __host__ __device__ inline
+#else
+#define D2V_ANYWHERE inline
+#endif
+
 namespace d2v {
 
 /// Four words of block `block`.
-inline void philox(const RngKey& key, uint64_t block, uint32_t out[4]) {
+D2V_ANYWHERE void philox(const RngKey& key, uint64_t block, uint32_t out[4]) {
   uint32_t c0 = static_cast<uint32_t>(block), c1 = static_cast<uint32_t>(block >> 32);
   uint32_t c2 = key.stream, c3 = key.update, k0 = key.seedLo, k1 = key.seedHi;
   for (int round = 0; round < 10; ++round) {
@@ -42,7 +49,7 @@ inline void philox(const RngKey& key, uint64_t block, uint32_t out[4]) {
 }
 
 /// Words are compared with this: dropped when word < threshold. p in [0, 1).
-inline uint32_t dropThreshold(double p) { return static_cast<uint32_t>(p * 4294967296.0); }
+D2V_ANYWHERE uint32_t dropThreshold(double p) { return static_cast<uint32_t>(p * 4294967296.0); }
 
 /// out[j] = 0 or `keepScale` for j in [0, n): word j of the blocks from `firstBlock` on. Attention gives row r of
 /// its probabilities the blocks r * ceil(Tk / 4) .., r = (b * H + h) * Tq + i.

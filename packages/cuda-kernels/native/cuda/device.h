@@ -121,6 +121,8 @@ D2V_DEVICE uint32_t packBf16(float first, float second);
 D2V_DEVICE float fastExp2(float x);
 /// 1 / sqrt(x), correctly rounded operations only where the host has them: an error of about two units in the last place.
 D2V_DEVICE float inverseSqrt(float x);
+/// 1 / x, with an error of about one unit in the last place of f32 (rcp.approx).
+D2V_DEVICE float reciprocal(float x);
 D2V_DEVICE uint32_t floatBits(float x);
 D2V_DEVICE float bitsFloat(uint32_t x);
 

@@ -116,6 +116,11 @@ D2V_DEVICE float fastExp2(float x) {
   return y;
 }
 D2V_DEVICE float inverseSqrt(float x) { return rsqrtf(x); }
+D2V_DEVICE float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 D2V_DEVICE uint32_t floatBits(float x) { return __float_as_uint(x); }
 D2V_DEVICE float bitsFloat(uint32_t x) { return __uint_as_float(x); }
 
