@@ -39,7 +39,8 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, size_t shared
   check(cudaGetLastError(), "launch of a kernel");
 #else
   (void)stream;
-  emulator::run(grid.x, grid.y, grid.z, threads, sharedBytes, [&] { kernel(static_cast<Parameters>(args)...); });
+  emulator::run(grid.x, grid.y, grid.z, threads, sharedBytes, [&] { kernel(static_cast<Parameters>(args)...); },
+                reinterpret_cast<const void*>(kernel));
 #endif
 }
 

@@ -1,0 +1,81 @@
+// Runs kernels on the host, to test them where there is no GPU.
+//
+// The blocks of a launch run one after another. The threads of a block are fibers: one runs until it has to wait for
+// others (a barrier, or a function that a warp does together), then another one does. A warp runs as far as it can before
+// the next one begins, so that a missing barrier shows when the order is turned round. Orders: ascending, descending,
+// and shuffled by a seed, which also lets warps overtake each other at random.
+//
+// An error of a kernel is a LaunchError that names the kernel, block and thread. All of it belongs to one host thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+namespace d2v::cuda::emulator {
+
+/// A kernel broke a rule of device.h.
+class LaunchError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// In which order blocks, warps and lanes run.
+struct Order {
+  enum Kind { Ascending, Descending, Shuffled } kind = Ascending;
+  uint64_t seed = 0;
+};
+
+/// For the launches from now on. Until then: D2V_EMULATOR_ORDER, which is `ascending` (default), `descending` or
+/// `shuffled:<seed>`.
+void setOrder(Order order);
+Order parseOrder(const std::string& text);
+
+/// Runs `kernel` once per thread of x * y * z blocks. `address` is the kernel's, for messages.
+void run(int64_t x, int64_t y, int64_t z, int threads, size_t sharedBytes, const std::function<void()>& kernel,
+         const void* address = nullptr);
+
+// --- for device_host.h
+
+/// What the running thread knows of itself.
+struct Here {
+  int thread = 0, threads = 0;
+  int block[3] = {}, grid[3] = {};
+  unsigned char* shared = nullptr;
+  int64_t sharedBytes = 0;
+};
+extern Here here;
+
+/// Throws a LaunchError with the launch, block and thread in front of the message.
+[[noreturn]] void fail(const std::string& message);
+
+void barrier();
+
+/// The functions that a warp does together, with what each lane brings and takes.
+enum class Call : uint8_t { SyncWarp, Shuffle, Vote, Multiply, MultiplyTf32, LoadMatrices, LoadMatricesTransposed };
+struct ShuffleArgs {
+  uint64_t value;  // in: own, out: of `lane`
+  int lane;
+};
+struct VoteArgs {
+  bool predicate;
+  uint32_t result;
+};
+struct MultiplyArgs {
+  float* c;
+  const uint32_t* a;
+  const uint32_t* b;
+};
+struct LoadArgs {
+  uint32_t* r;
+  const unsigned char* row;
+};
+/// Returns when all lanes have come and the call is done. `args`: one of the above by the call, of this lane.
+void meet(Call call, void* args);
+
+void copyAsync(void* target, const void* source, int bytes, bool valid);
+void commitCopies();
+void waitCopies(int left);
+
+}  // namespace d2v::cuda::emulator
