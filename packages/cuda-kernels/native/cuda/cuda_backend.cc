@@ -1,6 +1,7 @@
 #include "cuda_backend.h"
 
 #include "gemm_library.h"
+#include "staging.h"
 
 namespace d2v::cuda {
 
@@ -11,6 +12,7 @@ CudaBackend::CudaBackend(int device, Allocator& memory)
 }
 
 CudaBackend::~CudaBackend() {
+  staging_.reset();
   gemm_.reset();
   destroyStream(stream_);
 }

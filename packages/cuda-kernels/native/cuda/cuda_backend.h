@@ -16,6 +16,7 @@
 namespace d2v::cuda {
 
 class GemmLibrary;
+class Staging;
 
 /// Device memory of GPU number `device`: the caching allocator on top of the driver.
 std::unique_ptr<Allocator> makeDeviceAllocator(int device);
@@ -106,6 +107,7 @@ class CudaBackend final : public Backend {
  private:
   /// The library of matrix products, loaded at first use. Throws where it cannot be found.
   GemmLibrary& gemm();
+  Staging& staging();
 
   const int device_;
   const std::string name_;
@@ -113,6 +115,7 @@ class CudaBackend final : public Backend {
   DeviceProperties properties_;
   Stream stream_ = nullptr;
   std::unique_ptr<GemmLibrary> gemm_;
+  std::unique_ptr<Staging> staging_;  // made and used by memory.cu
 };
 
 }  // namespace d2v::cuda

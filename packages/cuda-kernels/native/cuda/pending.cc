@@ -12,13 +12,6 @@ namespace {
 
 }  // namespace
 
-// --- memory
-void CudaBackend::fill(void*, DType, double, int64_t) { pending("fill"); }
-void CudaBackend::cast(const void*, DType, void*, DType, int64_t) { pending("cast"); }
-void CudaBackend::copyBytes(void*, const void*, int64_t) { pending("copyBytes"); }
-void CudaBackend::toHost(void*, const void*, int64_t) { pending("toHost"); }
-void CudaBackend::fromHost(void*, const void*, int64_t) { pending("fromHost"); }
-int64_t CudaBackend::findOutOfRange(const int32_t*, int64_t, int64_t, int64_t) { pending("findOutOfRange"); }
 // --- gemm
 void CudaBackend::linear(const LinearArgs&) { pending("linear"); }
 void CudaBackend::linearGradInput(const LinearGradInputArgs&) { pending("linearGradInput"); }

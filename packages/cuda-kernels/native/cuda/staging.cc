@@ -1,0 +1,89 @@
+#include "staging.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "../errors.h"
+
+namespace d2v::cuda {
+
+Pinned::Pinned(size_t bytes) : data_(static_cast<char*>(allocatePinned(bytes))), size_(bytes) {
+  if (data_ == nullptr) throw OutOfMemory("out of memory: " + formatBytes(bytes) + " of page-locked host memory requested");
+  try {
+    event_ = createEvent();
+  } catch (...) {
+    releasePinned(data_);
+    throw;
+  }
+}
+
+Pinned::~Pinned() {
+  destroyEvent(event_);
+  releasePinned(data_);
+}
+
+Staging::~Staging() {
+  try {
+    synchronize(stream_);
+  } catch (const DriverError&) {
+    // A sticky error, which the op that met it has reported.
+  }
+}
+
+void Staging::next() {
+  if (!ring_.empty()) {
+    record(ring_[current_]->memory.event(), stream_);
+    const size_t oldest = (current_ + 1) % ring_.size();
+    if (ring_.size() == kChunks || done(ring_[oldest]->memory.event())) {
+      wait(ring_[oldest]->memory.event());
+      current_ = oldest;
+      ring_[current_]->used = 0;
+      return;
+    }
+    ++current_;  // a new one, before the oldest
+  }
+  ring_.insert(ring_.begin() + static_cast<std::ptrdiff_t>(current_), std::make_unique<Chunk>());
+}
+
+void Staging::up(void* dst, const void* host, size_t bytes) {
+  char* target = static_cast<char*>(dst);
+  const char* source = static_cast<const char*>(host);
+  while (bytes > 0) {
+    if (ring_.empty() || ring_[current_]->used == kChunk) next();
+    Chunk& chunk = *ring_[current_];
+    const size_t part = std::min(bytes, kChunk - chunk.used);
+    char* staged = chunk.memory.data() + chunk.used;
+    std::memcpy(staged, source, part);
+    copy(target, staged, part, stream_);
+    chunk.used = std::min(kChunk, (chunk.used + part + 63) / 64 * 64);
+    target += part;
+    source += part;
+    bytes -= part;
+  }
+}
+
+void Staging::down(void* host, const void* src, size_t bytes) {
+  for (auto& chunk : down_) {
+    if (!chunk) chunk = std::make_unique<Pinned>(kChunk);
+  }
+  char* target = static_cast<char*>(host);
+  const char* source = static_cast<const char*>(src);
+  const size_t parts = (bytes + kChunk - 1) / kChunk;
+  const auto size = [&](size_t i) { return std::min(kChunk, bytes - i * kChunk); };
+  // The GPU fills one chunk while the host empties the other.
+  for (size_t i = 0; i < parts + 1; ++i) {
+    if (i < parts) {
+      Pinned& chunk = *down_[i % 2];
+      copy(chunk.data(), source + i * kChunk, size(i), stream_);
+      record(chunk.event(), stream_);
+    }
+    if (i > 0) {
+      Pinned& chunk = *down_[(i - 1) % 2];
+      wait(chunk.event());
+      std::memcpy(target + (i - 1) * kChunk, chunk.data(), size(i - 1));
+    }
+  }
+}
+
+}  // namespace d2v::cuda
