@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -358,7 +358,173 @@ describe('prepareDataset', () => {
   });
 });
 
+describe('sources', () => {
+  /** Letters that are also read from a folder `<from>/<split>` of texts, of which `fails` cannot be read. */
+  const trees = (fails?: string) =>
+    letters2({
+      files: async (context) => {
+        const listed = await letters.files(context);
+        const there = context.from === null ? [] : await readdir(context.from);
+        return listed.filter(({ name }) => !there.some((split) => name.startsWith(split)));
+      },
+      inputs: async (from, split) => ((await readdir(from)).includes(split) ? [join(from, split)] : []),
+      prepare: async ({ splits, files, from, step }) => {
+        for (const split of splits) {
+          const archive = files.find(({ name }) => name.startsWith(split));
+          const names = archive ? ['all'] : await readdir(join(from!, split));
+          for (const name of names.sort()) {
+            await step(`${split}/${name}`, async (output) => {
+              if (name === fails) throw new Error('power cut');
+              const content = await readFile(archive?.path ?? join(from!, split, name));
+              await writeFile(join(output.folder, `${split}-${name}`), content);
+              return { texts: 1 };
+            });
+          }
+        }
+      },
+    });
+  const treeOf = async (content: string, splits = ['train', 'valid']) => {
+    const path = await mkdtemp(join(root, 'tree-'));
+    for (const split of splits) {
+      await mkdir(join(path, split));
+      for (const name of ['a', 'b']) await writeFile(join(path, split, name), content);
+    }
+    return path;
+  };
+  const recorded = async () =>
+    JSON.parse(await readFile(join(folder(), 'dataset.json'), 'utf8')).prepared.default;
+
+  it('are recorded: published files with their checksums, trees with a digest of names and sizes', async () => {
+    const from = await treeOf('text', ['train']);
+    await prepareDataset(trees(), given({ from }));
+    const { sources, archives } = await recorded();
+    expect(sources).toEqual({
+      train: {
+        kind: 'tree',
+        path: from,
+        files: 2,
+        bytes: 8,
+        sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      },
+      valid: { kind: 'published' },
+    });
+    const content = ARCHIVES['valid.tar.gz']!;
+    expect(archives).toEqual({
+      'valid.tar.gz': {
+        bytes: content.length,
+        checksums: { md5: createHash('md5').update(content).digest('hex') },
+      },
+    });
+  });
+
+  it('that are others do not count as prepared; the same tree does, wherever it lies', async () => {
+    const [first, second, moved] = [await treeOf('text'), await treeOf('other text'), await treeOf('text')];
+    const ready = await prepareDataset(trees(), given({ from: first }));
+    expect(await prepareDataset(trees(), given({ from: moved }))).toEqual(ready);
+    // Nothing is asked for: what is there is taken.
+    expect(await ensureDataset(trees(), given())).toEqual(ready);
+    for (const work of [prepareDataset, ensureDataset]) {
+      await expect(work(trees(), given({ from: second }))).rejects.toThrow(
+        `letters: train was prepared from the folder ${first}, not from the folder ${second}: use --from ${first}, or remove what is prepared ("d2v data rm letters")`,
+      );
+    }
+    await writeFile(join(first, 'valid', '.hidden'), 'by some program');
+    expect(await prepareDataset(trees(), given({ from: first }))).toEqual(ready);
+    await writeFile(join(first, 'valid', 'c'), 'more');
+    await expect(prepareDataset(trees(), given({ from: first }))).rejects.toThrow(
+      /tree-\S+ has other files now \(3 files, 12 bytes\) than when valid was prepared from it \(2 files, 8 bytes\)/,
+    );
+    await removeDataset(trees(), { cacheDir });
+    await prepareDataset(trees(), given({ from: second }));
+  });
+
+  it('of one preparation are not mixed when it goes on', async () => {
+    const [first, second] = [await treeOf('text'), await treeOf('other text')];
+    await expect(prepareDataset(trees('b'), given({ from: first }))).rejects.toThrow('power cut');
+    await expect(prepareDataset(trees(), given({ from: second }))).rejects.toThrow(/train was prepared from/);
+    await expect(prepareDataset(trees(), given())).rejects.toThrow(
+      `train was prepared from the folder ${first}, not from the published files: use --from ${first}`,
+    );
+    const ready = await prepareDataset(trees(), given({ from: first }));
+    for (const { files } of ready.steps)
+      for (const { name } of files) expect(await readFile(join(ready.folder, name), 'utf8')).toBe('text');
+    expect(server.requests).toEqual([]);
+  });
+
+  it('may change as long as nothing is made of them, and from split to split', async () => {
+    const [first, second] = [await treeOf('text', ['train']), await treeOf('other text', ['valid'])];
+    await expect(
+      prepareDataset(trees('a'), given({ from: first, options: { splits: 'train' } })),
+    ).rejects.toThrow('power cut');
+    await prepareDataset(
+      trees(),
+      given({ from: await treeOf('text 2', ['train']), options: { splits: 'train' } }),
+    );
+    await prepareDataset(trees(), given({ from: second, options: { splits: 'valid' } }));
+    expect((await recorded()).complete).toEqual(['train', 'valid']);
+    const published = letters2({ version: 2 });
+    expect((await prepareDataset(published, given())).steps).toHaveLength(6);
+    await expect(prepareDataset({ ...trees(), version: 2 }, given({ from: second }))).rejects.toThrow(
+      /valid was prepared from the published files, not from .*: leave --from out/,
+    );
+  });
+
+  it('without checksums are not mixed either', async () => {
+    const bare = (fails?: string) => ({
+      ...trees(fails),
+      files: async () => ['train', 'valid'].map((name) => ({ name, urls: [] })),
+      inputs: undefined,
+    });
+    const prepared = (fails: string | undefined, from: string) =>
+      prepareDataset(
+        letters2({
+          ...bare(),
+          prepare: async ({ splits, raw, step }) => {
+            for (const split of splits) {
+              await step(split, async (output) => {
+                if (split === fails) throw new Error('power cut');
+                await writeFile(join(output.folder, split), await readFile(raw(split)));
+                return { texts: 1 };
+              });
+            }
+          },
+        }),
+        given({ from }),
+      );
+    const folderOf = async (text: string) => {
+      const path = await mkdtemp(join(root, 'bare-'));
+      for (const split of ['train', 'valid']) await writeFile(join(path, split), text);
+      return path;
+    };
+    const [first, second] = [await folderOf('text'), await folderOf('TEXT')];
+    await expect(prepared('valid', first)).rejects.toThrow('power cut');
+    await expect(prepared(undefined, second)).rejects.toThrow(
+      `${join(second, 'train')} is another file than the train that its preparation was begun with: put that one back`,
+    );
+    expect((await prepared(undefined, first)).steps).toHaveLength(2);
+  });
+
+  it('that a plugin reads without saying so are refused', async () => {
+    const silent = letters2({ files: () => [], prepare: async () => {} });
+    await expect(prepareDataset(silent, given({ from: await treeOf('x') }))).rejects.toThrow(
+      /dataset letters: it reads a folder .* does not say what of it \(inputs\)/,
+    );
+  });
+});
+
 describe('deleted files', () => {
+  it('of a variant are made again by whoever asks for no other', async () => {
+    const options = { splits: 'train', upper: true };
+    const ready = await prepareDataset(letters, given({ options }));
+    await rm(join(ready.folder, 'train-beta.tar'));
+    expect(await ensureDataset(letters, given())).toEqual(ready);
+    await truncate(join(ready.folder, 'train-alpha.tar'), 3);
+    expect((await verifyDataset(letters, given())).problems).toHaveLength(1);
+    expect(await ensureDataset(letters, given())).toEqual(ready);
+    expect(server.requests.map(({ path }) => path)).toEqual(['/train.tar']);
+    expect(await readdir(join(folder(), 'prepared'))).toEqual(['upper-true']);
+  });
+
   it('are made again, and nothing else', async () => {
     const ready = await prepareDataset(letters, given());
     await rm(join(ready.folder, 'train-beta.tar'));

@@ -1,8 +1,8 @@
 import { D2vError } from '../errors.js';
-import { readManifest } from './folder/manifest.js';
+import { type ManifestContent, readManifest } from './folder/manifest.js';
 import { chooseOptions, flagOf } from './options.js';
-import { prepareDataset, readyIn } from './prepare.js';
-import { startSession } from './session.js';
+import { prepareIn, readyIn } from './prepare.js';
+import { type Session, startSession } from './session.js';
 import type { DatasetOptions, ManagedDataset, ReadyDataset } from './types.js';
 
 /**
@@ -16,7 +16,8 @@ export async function openDataset<O>(
 ): Promise<ReadyDataset<O>> {
   const session = startSession(dataset, given);
   const content = await readManifest(session.folder);
-  const ready = (await readyIn(session, content)) ?? (await readyIn(await onlyVariant(), content));
+  const ready =
+    (await readyIn(session, content)) ?? (await readyIn(withOnlyVariant(session, content), content));
   if (ready) return ready as ReadyDataset<O>;
   const others = Object.entries(content?.prepared ?? {}).map(
     ([name, { complete }]) => `${name}: ${complete.join(', ')}`,
@@ -26,25 +27,29 @@ export async function openDataset<O>(
   throw new D2vError(
     `${dataset.name} is not prepared${there}: run d2v data prepare ${dataset.name}${flags.join('')}`,
   );
+}
 
-  /** A session with the options of the only variant that there is, if none were given. */
-  async function onlyVariant() {
-    const { splits, ...own } = given.options ?? {};
-    const variants = Object.values(content?.prepared ?? {});
-    if (Object.keys(own).length > 0 || variants.length !== 1) return session;
-    const options = { ...(variants[0]!.options as object), ...(splits !== undefined && { splits }) };
-    const chosen = chooseOptions(dataset, options);
-    const { complete } = variants[0]!;
-    // Splits that are taken by default are those that are prepared.
-    return {
-      ...session,
-      chosen: chosen.named || complete.length === 0 ? chosen : { ...chosen, splits: complete },
-    };
-  }
+/** A session with the options of the only variant that there is, or that was begun, if none were given. */
+function withOnlyVariant(session: Session, content: ManifestContent | null): Session {
+  const { dataset, given } = session;
+  const { splits, ...own } = given.options ?? {};
+  const variants = Object.values(content?.prepared ?? {});
+  if (Object.keys(own).length > 0 || variants.length !== 1) return session;
+  const { options, complete, struck = [] } = variants[0]!;
+  // Of an older version's options, some may no longer be there.
+  if (variants[0]!.version !== dataset.version) return session;
+  const chosen = chooseOptions(dataset, {
+    ...(options as object),
+    ...(splits !== undefined && { splits }),
+  });
+  // Splits that are taken by default are those that are prepared.
+  const there = [...new Set([...complete, ...struck])].sort();
+  return { ...session, chosen: chosen.named || there.length === 0 ? chosen : { ...chosen, splits: there } };
 }
 
 /**
  * Opens a dataset, after downloading and preparing it if it isn't there: what a training run does before it opens its data.
+ * Options and splits are chosen as in `openDataset`, also where files have to be made again.
  * @throws D2vError in one line with the remedy
  */
 export async function ensureDataset<O>(
@@ -53,13 +58,6 @@ export async function ensureDataset<O>(
 ): Promise<ReadyDataset<O>> {
   const session = startSession(dataset, given);
   const content = await readManifest(session.folder);
-  const some = Object.values(content?.prepared ?? {}).some(({ complete }) => complete.length > 0);
-  if (some) {
-    const ready = await openDataset(dataset, given).catch((error: unknown) => {
-      if (error instanceof D2vError) return null;
-      throw error;
-    });
-    if (ready) return ready;
-  }
-  return prepareDataset(dataset, given);
+  const chosen = (await readyIn(session, content)) ? session : withOnlyVariant(session, content);
+  return (await prepareIn(chosen)) as ReadyDataset<O>;
 }

@@ -4,7 +4,8 @@ import { explainCacheError } from '../data/packages/cache-error.js';
 import { D2vError } from '../errors.js';
 import { bringFiles, type PresentFile } from './download/files.js';
 import { variantFolder } from './folder/folder.js';
-import { Manifest, readManifest, type VariantRecord } from './folder/manifest.js';
+import { Manifest, readManifest, type SourceRecord, type VariantRecord } from './folder/manifest.js';
+import { checkArchives, checkSources, currentSources } from './folder/sources.js';
 import { isThere, Steps, strike } from './folder/steps.js';
 import { type Session, startSession } from './session.js';
 import type { DatasetFile, DatasetOptions, ManagedDataset, PreparedStep, ReadyDataset } from './types.js';
@@ -36,15 +37,25 @@ export async function prepareDataset<O>(
   dataset: ManagedDataset<O>,
   given: DatasetOptions = {},
 ): Promise<ReadyDataset<O>> {
-  const session = startSession(dataset, given);
+  return (await prepareIn(startSession(dataset, given))) as ReadyDataset<O>;
+}
+
+/** The same for a session. */
+export function prepareIn(session: Session): Promise<ReadyDataset> {
+  const { dataset, folder, chosen, given } = session;
   return explained(session, async () => {
-    const ready = await readyIn(session, await readManifest(session.folder));
-    if (ready) return ready as ReadyDataset<O>;
+    const content = await readManifest(folder);
+    const ready = await readyIn(session, content);
+    if (ready) {
+      if (given.from !== undefined)
+        checkSources(session, content?.prepared[chosen.variant]?.sources, await currentSources(session));
+      return ready;
+    }
     return session.locked(async () => {
-      const manifest = await Manifest.open(session.folder, dataset.name, dataset.license);
+      const manifest = await Manifest.open(folder, dataset.name, dataset.license);
       // Another process may have done it while this one waited.
       if (!(await readyIn(session, manifest.content))) await prepareLocked(session, manifest);
-      return (await readyIn(session, manifest.content)) as ReadyDataset<O>;
+      return (await readyIn(session, manifest.content))!;
     });
   });
 }
@@ -53,8 +64,19 @@ async function prepareLocked(session: Session, manifest: Manifest): Promise<void
   const { dataset, chosen, folder } = session;
   const target = variantFolder(folder, chosen.variant);
   const known = await currentVariant(session, manifest, target);
+  const sources = await currentSources(session);
+  // Where nothing is done yet, another source may take its place.
+  const begun = known !== null && Object.keys(known.steps).length > 0;
+  if (begun) checkSources(session, known.sources, sources);
   const files = await bringFiles(session, manifest, (published) => bytesToPrepare(session, known, published));
+  if (files.length === 0 && session.given.from !== undefined && !dataset.inputs) {
+    throw new D2vError(
+      `dataset ${dataset.name}: it reads a folder in place of its files, but does not say what of it (inputs)`,
+    );
+  }
+  if (begun) checkArchives(session, manifest.content, known, files);
   const variant = known ?? (await newVariant(session, manifest, target));
+  await rememberSources(manifest, variant, sources, files);
   await mkdir(target, { recursive: true });
   const steps = new Steps(target, variant, manifest);
   await dataset.prepare({
@@ -81,6 +103,21 @@ async function prepareLocked(session: Session, manifest: Manifest): Promise<void
     variant.struck = variant.struck?.filter((split) => !chosen.splits.includes(split));
   });
 }
+
+const rememberSources = (
+  manifest: Manifest,
+  variant: VariantRecord,
+  sources: Record<string, SourceRecord>,
+  files: readonly PresentFile[],
+): Promise<void> =>
+  manifest.update(({ raw }) => {
+    variant.sources = { ...variant.sources, ...sources };
+    variant.archives = { ...variant.archives };
+    for (const { name } of files) {
+      const { bytes, checksums } = raw[name]!;
+      variant.archives[name] = { bytes, checksums };
+    }
+  });
 
 /**
  * What the steps that are still to be done will take, by the dataset's estimate. Of a user's own tree (no files) nothing is

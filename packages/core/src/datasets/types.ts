@@ -135,6 +135,12 @@ export interface ManagedDataset<O = any> extends DatasetInfo {
   splits?: Readonly<Record<string, DatasetSplitInfo>>;
   /** What is published of the chosen splits. */
   files(context: FilesContext<O>): Promise<readonly DatasetFile[]> | readonly DatasetFile[];
+  /**
+   * Files and folders below `--from` that `prepare` reads for a split in place of what `files` would list with checksums: an
+   * extracted tree. Names and sizes of what is in them are recorded, and another tree is refused. Needed where `files` states
+   * nothing for some folders.
+   */
+  inputs?(from: string, split: string, options: O): Promise<readonly string[]>;
   /** Bytes that the prepared form takes for the chosen splits, for the check of the disk; left out: as many as the raw files. */
   preparedBytes?(options: O, splits: readonly string[]): number;
   /** Turns raw files into prepared ones, in steps. Called again after an interruption and for further splits. */

@@ -1,4 +1,5 @@
 /** LibriSpeech: 1000 hours of English read from books of LibriVox, by 2484 speakers, with what they say. */
+import { join } from 'node:path';
 import {
   type Checksums,
   D2vError,
@@ -83,6 +84,10 @@ Cite: V. Panayotov, G. Chen, D. Povey, S. Khudanpur: "LibriSpeech: an ASR corpus
         files.push({ name: file, urls: [URL + file, MIRROR + file], bytes, checksums, splits: [name] });
       }
       return files;
+    },
+    async inputs(from, name) {
+      const folder = await splitFolder(from, name);
+      return folder === null ? [] : [join(folder, name)];
     },
     // FLAC hardly shrinks by gzip.
     preparedBytes: (_, splits) => splits.reduce((sum, name) => sum + published[name]!.bytes, 0),

@@ -45,6 +45,7 @@ export function speechCommandsWith(
 Cite: P. Warden: "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv 1804.03209, 2018.`,
     options: z.strictObject({}),
     files: async ({ from }) => ((await isTree(from)) ? [] : [{ name: ARCHIVE, urls: [URL], ...published }]),
+    inputs: async (from) => ((await isTree(from)) ? [from] : []),
     preparedBytes: () => 1.5 * published.bytes,
     async prepare(ctx) {
       const archive = ctx.files[0]?.path;

@@ -99,11 +99,13 @@ async function present(session: Session, manifest: Manifest, file: DatasetFile):
     record &&
     (file.bytes ?? record.bytes) === record.bytes &&
     mismatch(file.checksums, record.checksums) === null;
+  const placed = given.from ? await findIn(resolve(given.from), file.name) : null;
   if (record && agrees) {
     const path = record.path ?? own;
-    if ((await fileSize(path)) === record.bytes) return path;
+    // Without published checksums, the user's file counts, not the one that was there before.
+    const another = placed !== null && placed !== path && file.checksums === undefined;
+    if (!another && (await fileSize(path)) === record.bytes) return path;
   }
-  const placed = given.from ? await findIn(resolve(given.from), file.name) : null;
   for (const path of [own, placed]) {
     const size = path === null ? null : await fileSize(path);
     if (path === null || size === null) continue;

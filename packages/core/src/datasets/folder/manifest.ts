@@ -39,6 +39,17 @@ const stepSchema = z.object({
   files: z.array(z.object({ name: z.string(), bytes: size, sha256: z.string() })),
 });
 
+const sourceSchema = z.object({
+  /** `published`: files with published checksums, wherever they lay; `tree`: what lies in a folder of the user's. */
+  kind: z.enum(['published', 'tree']),
+  /** That folder. */
+  path: z.string().optional(),
+  /** Number and size of the files in it, and SHA-256 of their names and sizes. */
+  files: size.optional(),
+  bytes: size.optional(),
+  sha256: z.string().optional(),
+});
+
 const variantSchema = z.object({
   /** `ManagedDataset.version` of the preparation. */
   version: z.int(),
@@ -47,6 +58,10 @@ const variantSchema = z.object({
   complete: z.array(z.string()),
   /** Splits that were complete until damaged or missing files were struck off; to be prepared again. */
   struck: z.array(z.string()).optional(),
+  /** What each split was prepared from; left out by older releases. */
+  sources: z.record(z.string(), sourceSchema).optional(),
+  /** Published files that it was prepared from, by name. */
+  archives: z.record(z.string(), z.object({ bytes: size, checksums: checksumsSchema })).optional(),
   steps: z.record(z.string(), stepSchema),
 });
 
@@ -64,6 +79,7 @@ const manifestSchema = z.object({
 });
 
 export type RawRecord = z.output<typeof rawSchema>;
+export type SourceRecord = z.output<typeof sourceSchema>;
 export type StepRecord = z.output<typeof stepSchema>;
 export type VariantRecord = z.output<typeof variantSchema>;
 export type ManifestContent = z.output<typeof manifestSchema>;

@@ -54,6 +54,12 @@ export async function hubFiles({
   );
 }
 
+/** The parquet files of a split in a folder, which no published checksum vouches for. */
+export async function hubInputs(from: string, split: string): Promise<string[]> {
+  const found = await foundFiles(from);
+  return found.filter((file) => isOf(split, file)).map(({ name }) => join(from, name));
+}
+
 const baseOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
 const isOf = (split: string, { name }: DatasetFile): boolean => PART.exec(baseOf(name))?.[1] === PARTS[split];
 

@@ -12,7 +12,7 @@ import {
 import { prepareTrainArchive, prepareValidArchive } from './archives.js';
 import { readClasses } from './classes.js';
 import { type Devkit, readDevkit, readDevkitFolder } from './devkit.js';
-import { hubFiles, prepareHub } from './hub.js';
+import { hubFiles, hubInputs, prepareHub } from './hub.js';
 import { findTree, prepareClassFolders, prepareFlatFolder } from './tree.js';
 
 const BASE = 'https://image-net.org/data/ILSVRC/2012';
@@ -105,6 +105,8 @@ Cite: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJC
     },
     files: (context) =>
       context.options.source === 'hub' ? hubFiles(context) : archiveFiles(context, archives),
+    inputs: (from, split, { source }) =>
+      source === 'hub' ? hubInputs(from, split) : treeInputs(from, split as Split),
     preparedBytes: (chosen, splits) =>
       splits.reduce((sum, split) => sum + preparedBytes(chosen, archives[split as Split].bytes), 0),
     prepare,
@@ -134,6 +136,13 @@ async function archiveFiles(
     const { bytes, md5 } = archives[part];
     return { name: NAMES[part], urls: [`${BASE}/${NAMES[part]}`], bytes, checksums: { md5 } };
   });
+}
+
+/** What lies unpacked of a split. */
+async function treeInputs(from: string, split: Split): Promise<string[]> {
+  const tree = await findTree(from, split);
+  const devkit = !tree || tree.flat ? await unpackedDevkit(from) : null;
+  return [tree?.folder, devkit].filter((path) => path !== undefined && path !== null);
 }
 
 async function unpackedDevkit(from: string | null): Promise<string | null> {

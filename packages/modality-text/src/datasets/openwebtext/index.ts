@@ -30,6 +30,7 @@ export function openWebTextWith(archive: DatasetFile): ManagedDataset<OpenWebTex
       if (from !== null && (await findTree(from))) return [];
       return options.source === 'hub' ? hubFiles({ mirror, fetchText }, options.parts) : [archive];
     },
+    inputs: async (from) => (await findTree(from))?.paths ?? [],
     preparedBytes: ({ source, parts }) =>
       source === 'hub' ? PREPARED_PER_PART * (parts ?? PARTS) : PREPARED_PER_BYTE * (archive.bytes ?? 0),
     prepare: prepareOpenWebText,
