@@ -215,7 +215,7 @@ class Data2Vec(nn.Module):
         tokens, bias = teacher.visible(local if teacher.not_averaged else teacher.local_features(source), None)
         _, ffns = teacher(tokens, bias)
         extra = ffns[0].shape[1] - tokens.shape[1]
-        picked = [F.instance_norm(f[:, extra:].transpose(1, 2)) for f in ffns[-cfg.top_k :]]
+        picked = [F.instance_norm(f[:, extra:].float().transpose(1, 2)) for f in ffns[-cfg.top_k :]]
         mean = (sum(picked) / len(picked)).transpose(1, 2)
         return F.layer_norm(mean, mean.shape[-1:]) if cfg.layer_norm_targets else mean
 
@@ -243,11 +243,13 @@ class Data2Vec(nn.Module):
 
 
 class Trainer:
-    """Clip, Adam and EMA. `compiled` compiles the loss, and with it the backward pass."""
+    """Clip, Adam and EMA. `compiled` compiles the loss, and with it the backward pass; bf16 is autocast over f32 weights."""
 
-    def __init__(self, cfg: Config, model: Data2Vec | None = None, compiled: bool = False):
+    def __init__(self, cfg: Config, model: Data2Vec | None = None, compiled: bool = False, dtype: str = 'f32'):
         self.cfg, self.updates = cfg, 0
         self.model = model or Data2Vec(cfg)
+        device = next(self.model.parameters()).device.type
+        self.autocast = torch.autocast(device, torch.bfloat16, enabled=dtype == 'bf16')
         self.loss = torch.compile(self.model) if compiled else self.model
         learned = [*self.model.encoder.named_parameters(), *self.model.decoder.named_parameters()]
         self.params = [p for _, p in learned]
@@ -263,7 +265,8 @@ class Trainer:
     def step(self, source: Tensor, draw: tuple[Tensor, Tensor, Tensor] | None = None) -> dict[str, Tensor | float]:
         """One update. `draw` = (keep, masked, noise) instead of random ones."""
         keep, masked, noise = draw or self.draw(source.shape[0])
-        regression, cls = self.loss(source, keep, masked, noise)
+        with self.autocast:
+            regression, cls = self.loss(source, keep, masked, noise)
         loss = (regression + cls) / masked.numel()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.params, self.cfg.clip_norm or math.inf, foreach=True)

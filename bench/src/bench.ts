@@ -3,7 +3,7 @@ import * as k from '@d2v/cuda-kernels';
 import { updateFlops } from './flops.js';
 import { GemmPeak } from './gemm-peak.js';
 import { type MemoryReport, memoryPoint, shareOf, watchMemory } from './memory.js';
-import type { BenchOptions } from './options.js';
+import { type BenchOptions, onGpu } from './options.js';
 import { Peer, peerMissing } from './peer.js';
 import { profileUpdates } from './profile.js';
 import { type BenchReport, side } from './report.js';
@@ -11,6 +11,7 @@ import { UpdateRunner } from './runner.js';
 import { median } from './statistics.js';
 import { measureWaiting } from './waiting.js';
 import { type Workload, workloads } from './workloads/index.js';
+import { batchSize } from './workloads/shared.js';
 
 export interface Bench {
   modality: Modality;
@@ -36,6 +37,7 @@ export async function prepare(options: BenchOptions, log: (message: string) => v
   const modality = await entry.load();
   const set = [
     ...workload.set,
+    ...(onGpu(options.device) ? workload.onGpu : []),
     `common.device=${options.device}`,
     `common.dtype=${options.dtype}`,
     ...options.set,
@@ -144,12 +146,16 @@ async function waiting({ modality, config, workload, log }: Bench, perRound: num
 /** The peer as it is and compiled; `failed` says why PyTorch could not compile it, which is no reason to measure nothing. */
 async function startPeers({
   workload,
+  config,
   options,
   log,
 }: Bench): Promise<{ peers: Peer[]; failed: string | null }> {
   const { preset, warmup } = workload;
-  const { modality, threads } = options;
-  const start = (compiled: boolean) => Peer.start({ modality, preset, warmup, compiled, threads });
+  const { modality, threads, device, dtype } = options;
+  const batch = batchSize(config);
+  const clones = config.model.clone_batch;
+  const start = (compiled: boolean) =>
+    Peer.start({ modality, preset, warmup, compiled, threads, device, dtype, batch, clones });
   log('starting the PyTorch peer');
   const eager = await start(false);
   log('compiling the PyTorch peer');

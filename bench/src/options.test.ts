@@ -28,6 +28,14 @@ describe('parseOptions', () => {
     });
   });
 
+  it('takes the first GPU for cuda, and bf16 there', () => {
+    expect(parseOptions(['image', '--device', 'cuda'])).toMatchObject({ device: 'cuda:0', dtype: 'bf16' });
+    expect(parseOptions(['image', '--device', 'cuda:1', '--dtype', 'f32'])).toMatchObject({
+      device: 'cuda:1',
+      dtype: 'f32',
+    });
+  });
+
   it.each([
     [[], /name one modality/],
     [['image', 'audio'], /name one modality/],

@@ -32,12 +32,15 @@ same process.
   --memory          instead: watch memory over --updates updates (default 500); exit code 1 if it grows
   --no-data         leave out how long updates wait for data
   --threads <n>     threads of both sides (default: all cores)
-  --device <name>   cpu (default), cuda:0 ...; the peer always runs on the CPU
-  --dtype <name>    f32 (default) or bf16; the peer always runs in f32
+  --device <name>   cpu (default) or cuda, for both sides; a GPU gets larger batches
+  --dtype <name>    f32 (default on a CPU) or bf16 (default on a GPU), for both sides
   --set <key=value> another setting of the run config; may be repeated, not with --peer
   --json            print one JSON object instead of tables
 
 D2V_PROFILE=1 adds time per phase and per operation.`;
+
+/** Whether a device is a GPU. */
+export const onGpu = (device: string): boolean => device.startsWith('cuda');
 
 /** @throws D2vError for anything that is not understood */
 export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
@@ -52,7 +55,9 @@ export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
   const [modality, ...rest] = positionals;
   if (!modality || rest.length > 0)
     throw new D2vError(`name one modality, e.g. pnpm bench image\n\n${usage}`);
-  if (values.dtype !== 'f32' && values.dtype !== 'bf16') throw new D2vError('--dtype must be f32 or bf16');
+  const device = values.device === 'cuda' ? 'cuda:0' : values.device;
+  const dtype = values.dtype ?? (onGpu(device) ? 'bf16' : 'f32');
+  if (dtype !== 'f32' && dtype !== 'bf16') throw new D2vError('--dtype must be f32 or bf16');
   if (values.peer && values.set.length > 0)
     throw new D2vError('--set changes our side only: not with --peer');
   return {
@@ -63,8 +68,8 @@ export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
     memory: values.memory,
     data: !values['no-data'],
     threads: values.threads === undefined ? 0 : count('--threads', values.threads),
-    device: values.device,
-    dtype: values.dtype,
+    device,
+    dtype,
     json: values.json,
     set: values.set,
   };
@@ -82,7 +87,7 @@ function parse(argv: readonly string[]) {
       'no-data': { type: 'boolean', default: false },
       threads: { type: 'string' },
       device: { type: 'string', default: 'cpu' },
-      dtype: { type: 'string', default: 'f32' },
+      dtype: { type: 'string' },
       set: { type: 'string', multiple: true, default: [] },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },

@@ -32,6 +32,13 @@ export interface PeerOptions {
   threads: number;
   warmup: number;
   compiled: boolean;
+  /** As ours: "cpu", "cuda:0". */
+  device: string;
+  dtype: 'f32' | 'bf16';
+  /** Samples of an update. */
+  batch: number;
+  /** Masks per sample. */
+  clones: number;
 }
 
 /** The PyTorch implementation in a process of its own, which sleeps until it is asked for updates. */
@@ -56,7 +63,9 @@ export class Peer {
   /** Starts the peer and waits for its warm-up (compiling takes a minute or so). */
   static async start(options: PeerOptions): Promise<Peer> {
     const args = [join(FOLDER, 'bench_peer.py'), options.modality, '--serve', '--preset', options.preset];
-    args.push('--warmup', String(options.warmup));
+    for (const name of ['warmup', 'device', 'dtype', 'batch', 'clones'] as const) {
+      args.push(`--${name}`, String(options[name]));
+    }
     if (options.threads > 0) args.push('--threads', String(options.threads));
     if (options.compiled) args.push('--compile');
     const child = spawn(PYTHON, args, { stdio: ['pipe', 'pipe', 'pipe'] });

@@ -5,6 +5,8 @@ export interface Workload {
   preset: string;
   /** Settings over the preset's. */
   set: string[];
+  /** Settings over those on a GPU: batches of the size that it needs to be busy. */
+  onGpu: string[];
   /** Updates before measuring, and measured in each of the rounds. */
   warmup: number;
   perRound: number;
