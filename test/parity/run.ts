@@ -284,5 +284,10 @@ class Run {
 
 function norms(model: Data2Vec, wanted: (name: string) => boolean, prefix: string): Map<string, number> {
   const state = [...model.stateDict()].filter(([name]) => wanted(name));
-  return new Map(state.map(([name, t]) => [name.slice(prefix.length), Math.sqrt(raw.sumSquares(t))]));
+  return new Map(
+    state.map(([name, t]) => [
+      name.slice(prefix.length),
+      raw.scope(() => Math.sqrt(raw.item(raw.sumSquares(t)))),
+    ]),
+  );
 }

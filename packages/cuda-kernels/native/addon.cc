@@ -9,7 +9,7 @@
 namespace d2v {
 
 /// Changes when the JavaScript side and the addon would no longer understand each other; src/native.ts checks it.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 namespace {
 
@@ -32,6 +32,7 @@ const Entry kEntries[] = {
     {"bytes", ops::bytes},
     {"writeBytes_", ops::writeBytes_},
     {"view", ops::view},
+    {"readLater", ops::readLater},
     {"normal_", ops::normal_},
     {"uniform_", ops::uniform_},
     {"linear", ops::linear},
@@ -82,9 +83,11 @@ const Entry kEntries[] = {
     {"sumSquares", ops::sumSquares},
     {"meanTokens", ops::meanTokens},
     {"meanTokensBackward", ops::meanTokensBackward},
+    {"gradControl", ops::gradControl},
     {"adam_", ops::adam_},
     {"ema_", ops::ema_},
     {"deviceInfo", ops::deviceInfo},
+    {"asynchronous", ops::asynchronous},
     {"setThreads", ops::setThreads},
     {"memoryStats", ops::memoryStats},
     {"resetPeakMemory", ops::resetPeakMemory},

@@ -169,6 +169,10 @@ Handle& Op::handle(const Arg& a) const {
   return *handle;
 }
 
+bool Op::isTensor(const Arg& a) const {
+  return typeOf(env, a.value) == napi_object && runtime.unwrap(a.value) != nullptr;
+}
+
 Tensor Op::tensor(const Arg& a) const {
   const Handle& h = handle(a);
   if (!h.tensor.storage) {
@@ -181,6 +185,23 @@ Tensor Op::tensor(const Arg& a) const {
 std::optional<Tensor> Op::optionalTensor(const Arg& a) const {
   if (absent(a)) return std::nullopt;
   return tensor(a);
+}
+
+std::vector<Tensor> Op::tensors(const Arg& a) const {
+  bool array = false;
+  uint32_t count = 0;
+  if (a.value != nullptr) napi_is_array(env, a.value, &array);
+  if (array) napi_get_array_length(env, a.value, &count);
+  if (count < 1 || count > 4096) fail(a.name, "expected an array of 1 to 4096 tensors");
+  std::vector<Tensor> list;
+  list.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value element = nullptr;
+    check(env, napi_get_element(env, a.value, i, &element));
+    const std::string elementName = std::string(a.name) + "[" + std::to_string(i) + "]";
+    list.push_back(tensor({element, elementName.c_str()}));
+  }
+  return list;
 }
 
 double Op::number(const Arg& a) const {
@@ -243,7 +264,7 @@ int Op::choice(const Arg& a, std::initializer_list<const char*> names, int fallb
 }
 
 DType Op::dtype(const Arg& a, DType fallback) const {
-  return static_cast<DType>(choice(a, {"f32", "bf16", "f16", "i32", "i64", "u8"}, static_cast<int>(fallback)));
+  return static_cast<DType>(choice(a, {"f32", "bf16", "f16", "i32", "i64", "u8", "f64"}, static_cast<int>(fallback)));
 }
 
 std::vector<int64_t> Op::integers(const Arg& a, int64_t lo, int64_t hi) const {
@@ -353,8 +374,10 @@ void Op::sameDevice(const Tensor& a, const Tensor& b, const char* argument) cons
   }
 }
 
-void Op::indices(const Tensor& t, const char* argument, int64_t lo, int64_t hi) const {
-  const int64_t bad = backend(t).findOutOfRange(t.as<int32_t>(), t.size, lo, hi);
+void Op::indices(const Tensor& t, const char* argument, int64_t lo, int64_t hi, int64_t except) const {
+  const IndexRange* known = t.knownRange();
+  if (known != nullptr && known->min >= lo && known->max < hi) return;
+  const int64_t bad = backend(t).findOutOfRange(t.as<int32_t>(), t.size, lo, hi, except);
   if (bad < 0) return;
   int32_t value = 0;
   backend(t).toHost(&value, t.as<int32_t>() + bad, sizeof value);
@@ -389,6 +412,13 @@ std::optional<Tensor> Op::optionalF32(const Arg& a, const Tensor& like) const {
 Tensor Op::i32(const Arg& a, const Tensor& like) const {
   Tensor t = tensor(a);
   is(t, a.name, DType::I32);
+  sameDevice(like, t, a.name);
+  return t;
+}
+
+Tensor Op::f64(const Arg& a, const Tensor& like) const {
+  Tensor t = tensor(a);
+  is(t, a.name, DType::F64);
   sameDevice(like, t, a.name);
   return t;
 }

@@ -21,6 +21,8 @@ void throwCurrent(napi_env env) noexcept;
 void throwAsJavaScript(napi_env env, const std::exception& error) noexcept;
 
 constexpr int64_t kMaxInteger = (int64_t{1} << 53) - 1;
+/// A value that no i32 has.
+constexpr int64_t kNoIndex = std::numeric_limits<int64_t>::min();
 
 /// A value and how messages call it.
 struct Arg {
@@ -57,8 +59,11 @@ class Op {
   Arg operator()(size_t i, const char* argument) const { return {i < argc_ ? argv_[i] : nullptr, argument}; }
   Options options(size_t i);
   bool absent(const Arg& a) const;  // undefined or null
+  bool isTensor(const Arg& a) const;
   Tensor tensor(const Arg& a) const;
   std::optional<Tensor> optionalTensor(const Arg& a) const;
+  /// 1 to 4096 of them.
+  std::vector<Tensor> tensors(const Arg& a) const;
   Handle& handle(const Arg& a) const;
   double number(const Arg& a) const;
   double number(const Arg& a, double fallback) const { return absent(a) ? fallback : number(a); }
@@ -90,8 +95,9 @@ class Op {
   const Tensor& shaped(const Tensor& t, const char* argument, const Shape& shape) const;
   const Tensor& rank(const Tensor& t, const char* argument, int lo, int hi) const;
   void sameDevice(const Tensor& a, const Tensor& b, const char* argument) const;
-  /// Every element of an i32 tensor is in [lo, hi).
-  void indices(const Tensor& t, const char* argument, int64_t lo, int64_t hi) const;
+  /// Every element of an i32 tensor is in [lo, hi), or `except`. Waits for the device only where it is not known from the
+  /// host data that was written to the tensor.
+  void indices(const Tensor& t, const char* argument, int64_t lo, int64_t hi, int64_t except = kNoIndex) const;
   /// Shape of a result: `shape` checked against overflow.
   const Shape& fits(const Shape& shape, DType t) const;
   /// Reads a float tensor on the device of `like` (or any, when null).
@@ -101,6 +107,8 @@ class Op {
   Tensor f32(const Arg& a, const Tensor* like = nullptr) const;
   std::optional<Tensor> optionalF32(const Arg& a, const Tensor& like) const;
   Tensor i32(const Arg& a, const Tensor& like) const;
+  /// Scalars that stay on the device.
+  Tensor f64(const Arg& a, const Tensor& like) const;
 
   // --- results and operands. Operands live until the Op ends.
   Tensor make(const Tensor& like, const Shape& shape) const { return make(like, shape, like.dtype); }

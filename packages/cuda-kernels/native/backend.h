@@ -7,11 +7,15 @@
 //
 // In/Out are float activations: f32, or bf16 on a backend that computes in it. `float*` is always f32.
 // Results must be the same from run to run.
+//
+// Every pointer is device memory unless the comment says host: also scalars (`double* loss`), so that no op has to wait
+// for the device. The host reads them through `readback`. Only toHost, fromHost, findOutOfRange and synchronize may wait.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "random.h"
 #include "types.h"
@@ -147,6 +151,7 @@ struct MaskedLossArgs {
   const float* target;
   const int32_t* ids;
   Out dpred;
+  double* loss;
   int64_t rows, n, d, samples, t;
   double beta, scale, gradScale;
 };
@@ -154,6 +159,8 @@ struct MaskedLossArgs {
 /// fairseq's Adam: m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr wd p;
 /// p -= lr sqrt(1-b2^step)/(1-b1^step) * m / (sqrt(v) + eps), where g = gradScale * gradient.
 /// Then gradient = 0 if zeroGrad, teacher? = emaDecay teacher + (1 - emaDecay) p (left alone when emaDecay >= 1).
+/// control? is what gradControl wrote: its factor replaces gradScale; where it says "not applied", nothing changes but
+/// the gradient (zeroGrad).
 struct AdamArgs {
   float* p;
   float* g;
@@ -164,11 +171,25 @@ struct AdamArgs {
   double lr, beta1, beta2, eps, weightDecay, gradScale, emaDecay;
   int64_t step;
   bool zeroGrad;
+  const double* control;
 };
 
-struct CrossEntropyResult {
-  double loss = 0;
-  int64_t count = 0;
+/// What gradControl decides about the gradients of an update: control[kGradNorm] is the global norm of the scaled gradients
+/// before clipping, [kGradFactor] what Adam multiplies them by, [kGradApplied] 1, or 0 for an update that must change nothing.
+enum GradControl : int { kGradNorm, kGradFactor, kGradApplied, kGradControlSize };
+
+/// A piece of device memory that the host wants.
+struct Piece {
+  const void* src;
+  int64_t bytes;
+};
+
+/// Copies of device memory on their way to the host.
+class Readback {
+ public:
+  virtual ~Readback() = default;
+  /// The pieces one after the other, without gaps; waits for them if need be. Host memory, valid as long as this object.
+  virtual const char* wait() = 0;
 };
 
 class Backend {
@@ -185,6 +206,8 @@ class Backend {
   virtual std::string isa() const = 0;
   /// Library behind linear/matmul: "oneDNN 2.6.3" or "builtin".
   virtual std::string gemmLibrary() const = 0;
+  /// Whether ops return before their work is done.
+  virtual bool asynchronous() const { return false; }
   /// Waits for everything in flight.
   virtual void synchronize() {}
 
@@ -195,8 +218,10 @@ class Backend {
   virtual void copyBytes(void* dst, const void* src, int64_t bytes) = 0;
   virtual void toHost(void* host, const void* src, int64_t bytes) = 0;
   virtual void fromHost(void* dst, const void* host, int64_t bytes) = 0;
-  /// Position of the first element outside [lo, hi), -1 if there is none.
-  virtual int64_t findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi) = 0;
+  /// Copies the pieces as they are after all ops so far; waits for nothing. Their memory may be released at once.
+  virtual std::unique_ptr<Readback> readback(const std::vector<Piece>& pieces) = 0;
+  /// Position of the first element that is outside [lo, hi) and not `except`, -1 if there is none. Waits.
+  virtual int64_t findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except) = 0;
 
   // --- gemm
   virtual void linear(const LinearArgs& a) = 0;
@@ -257,13 +282,16 @@ class Backend {
   /// d; batch: over (b,t) per channel. Biased variance.
   virtual void accumulateTarget(float* acc, In layer, int64_t b, int64_t t, int64_t d, int64_t skip, TargetNorm norm,
                                 double scale, double eps) = 0;
-  /// Returns the sum of scale * element losses (accumulated in f64); dpred = gradScale * its gradient.
-  virtual double maskedLoss(const MaskedLossArgs& a) = 0;
-  /// Mean over d of sqrt(unbiased variance over the n rows + 1e-6); x [*,d], rows i = index[i], or i when null.
-  virtual double featureStd(In x, const int64_t* index, int64_t n, int64_t d) = 0;
-  /// logits [n,c]; rows with labels[i] == ignore are left out (dlogits 0). loss is a sum; dlogits = gradScale * gradient.
-  virtual CrossEntropyResult crossEntropy(In logits, const int32_t* labels, Out dlogits, int64_t n, int64_t c,
-                                          double smoothing, int64_t ignore, double gradScale) = 0;
+  /// *loss = the sum of scale * element losses (accumulated in f64); dpred = gradScale * its gradient.
+  virtual void maskedLoss(const MaskedLossArgs& a) = 0;
+  /// *result = mean over d of sqrt(unbiased variance + 1e-6) over the rows x[r / (rows/b), ids[r,j]] of x [b,t,d], ids
+  /// [rows,n]? (null: rows = b, n = t, all of them).
+  virtual void featureStd(In x, const int32_t* ids, int64_t b, int64_t t, int64_t rows, int64_t n, int64_t d,
+                          double* result) = 0;
+  /// logits [n,c]; rows with labels[i] == ignore are left out (dlogits 0). result[0] = the sum of the losses, result[1] =
+  /// the number of rows that took part; dlogits = gradScale * gradient.
+  virtual void crossEntropy(In logits, const int32_t* labels, Out dlogits, double* result, int64_t n, int64_t c,
+                            double smoothing, int64_t ignore, double gradScale) = 0;
 
   // --- elementwise and reductions
   virtual void unary(Unary op, In x, Out y, int64_t n) = 0;
@@ -279,8 +307,9 @@ class Backend {
   virtual void scaleRows(In x, const float* s, Out y, int64_t b, int64_t inner) = 0;
   /// y[inner] = sum over outer of x[outer,inner].
   virtual void sumTo(In x, Out y, int64_t outer, int64_t inner) = 0;
-  virtual double sum(In x, int64_t n) = 0;
-  virtual double sumSquares(In x, int64_t n) = 0;
+  /// *result, accumulated in f64.
+  virtual void sum(In x, int64_t n, double* result) = 0;
+  virtual void sumSquares(In x, int64_t n, double* result) = 0;
   /// y[b,d] = mean over t >= skip of x[b,t,d].
   virtual void meanTokens(In x, Out y, int64_t b, int64_t t, int64_t d, int64_t skip) = 0;
   virtual void meanTokensBackward(In dy, Out dx, int64_t b, int64_t t, int64_t d, int64_t skip) = 0;
@@ -296,9 +325,13 @@ class Backend {
   virtual void dropout(In x, Out y, double p, const RngKey& key, int64_t n) = 0;
 
   // --- optimizer
+  /// norm = sqrt(sum of squares[0..nSquares)) * gradScale;  applied = norm and losses[0..nLosses) are all finite;
+  /// factor = gradScale * (clipNorm > 0 ? min(1, clipNorm / (norm + 1e-6)) : 1);  control [kGradControlSize]. All in f64.
+  virtual void gradControl(const double* squares, int64_t nSquares, const double* losses, int64_t nLosses,
+                           double gradScale, double clipNorm, double* control) = 0;
   virtual void adam(const AdamArgs& a) = 0;
-  /// teacher = decay * teacher + (1 - decay) * student.
-  virtual void ema(float* teacher, const float* student, double decay, int64_t n) = 0;
+  /// teacher = decay * teacher + (1 - decay) * student; left alone if control? says "not applied".
+  virtual void ema(float* teacher, const float* student, double decay, int64_t n, const double* control) = 0;
 };
 
 }  // namespace d2v

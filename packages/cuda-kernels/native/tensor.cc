@@ -37,4 +37,10 @@ bool Tensor::overlaps(const Tensor& o) const {
   return offset < otherEnd && o.offset < end;
 }
 
+const IndexRange* Tensor::knownRange() const {
+  const auto& known = storage->indices;
+  const bool inside = known && known->begin <= offset && offset + static_cast<int64_t>(bytes()) <= known->end;
+  return inside ? &*known : nullptr;
+}
+
 }  // namespace d2v

@@ -4,6 +4,7 @@
 #include <array>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "backend.h"
@@ -46,6 +47,12 @@ struct Device {
 /// The devices of this machine; "cpu" is the first.
 std::shared_ptr<Device> makeCpuDevice();
 
+/// Smallest and largest element of the i32 values in bytes [begin, end) of a storage.
+struct IndexRange {
+  int64_t begin, end;
+  int32_t min, max;
+};
+
 struct Storage {
   Storage(std::shared_ptr<Device> device, size_t bytes)
       : device(std::move(device)), bytes(bytes), data(this->device->memory->allocate(bytes)) {}
@@ -57,6 +64,8 @@ struct Storage {
   size_t bytes;
   void* data;
   bool reported = false;  // the garbage collector knows of it
+  /// What is known of values that came from the host. Whatever else writes i32 values must reset it.
+  std::optional<IndexRange> indices;
 };
 
 /// A contiguous piece of a storage. Copies share it.
@@ -77,6 +86,8 @@ struct Tensor {
   size_t bytes() const { return static_cast<size_t>(size) * sizeOf(dtype); }
   const std::shared_ptr<Device>& device() const { return storage->device; }
   bool overlaps(const Tensor& o) const;
+  /// The range of a part of the storage that holds this tensor, or null if it is not known.
+  const IndexRange* knownRange() const;
 };
 
 }  // namespace d2v

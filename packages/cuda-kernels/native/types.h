@@ -6,8 +6,8 @@
 
 namespace d2v {
 
-enum class DType : uint8_t { F32, BF16, F16, I32, I64, U8 };
-constexpr int kDTypes = 6;
+enum class DType : uint8_t { F32, BF16, F16, I32, I64, U8, F64 };
+constexpr int kDTypes = 7;
 
 constexpr size_t sizeOf(DType t) {
   switch (t) {
@@ -18,6 +18,7 @@ constexpr size_t sizeOf(DType t) {
     case DType::F16:
       return 2;
     case DType::I64:
+    case DType::F64:
       return 8;
     case DType::U8:
       return 1;
@@ -39,6 +40,8 @@ constexpr const char* nameOf(DType t) {
       return "i64";
     case DType::U8:
       return "u8";
+    case DType::F64:
+      return "f64";
   }
   return "?";
 }

@@ -130,8 +130,8 @@ const CASES: [() => unknown, string][] = [
   [() => k.zeros([1, 1, 1, 1, 1, 1, 1, 1, 1]), 'zeros: shape: expected at most 8 dimensions, got 9'],
   [() => k.zeros(any(5)), 'zeros: shape: expected an array of integers, got 5'],
   [
-    () => k.zeros([2], any('f64')),
-    "zeros: dtype: expected one of 'f32', 'bf16', 'f16', 'i32', 'i64', 'u8', got \"f64\"",
+    () => k.zeros([2], any('f8')),
+    "zeros: dtype: expected one of 'f32', 'bf16', 'f16', 'i32', 'i64', 'u8', 'f64', got \"f8\"",
   ],
   [() => k.zeros([2], 'f32', 'cuda:0'), 'zeros: device: device "cuda:0" is not available; available: cpu'],
   [() => k.full([2], any('1')), 'full: value: expected a number, got "1"'],

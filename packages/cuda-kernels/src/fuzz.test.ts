@@ -15,7 +15,7 @@ const OPS = (Object.entries(k) as [string, unknown][]).filter(
   (entry): entry is [string, Call] => !SKIPPED.has(entry[0]) && typeof entry[1] === 'function',
 );
 
-const DTYPES: k.DType[] = ['f32', 'bf16', 'f16', 'i32', 'i64', 'u8'];
+const DTYPES: k.DType[] = ['f32', 'bf16', 'f16', 'i32', 'i64', 'u8', 'f64'];
 const WORDS = [
   ...[
     'f32',
@@ -67,7 +67,7 @@ const OPTION_NAMES = [
     'beta2',
   ],
   ...['weightDecay', 'step', 'zeroGrad', 'teacher', 'emaDecay', 'dtype', 'device', 'slopes', 'positionsQ'],
-  ...['positionsK', 'euclidean', 'seed', 'update', 'stream', 'unknown'],
+  ...['positionsK', 'euclidean', 'control', 'clipNorm', 'seed', 'update', 'stream', 'unknown'],
 ];
 
 const dims = fc.array(fc.constantFrom(1, 1, 2, 3, 4, 6, 8), { maxLength: 4 });
@@ -255,6 +255,7 @@ const RIGHT: Record<string, () => unknown[]> = {
   fromArray: () => [new Float32Array(6), [2, 3], { dtype: 'bf16', device: 'cpu' }],
   toArray: () => [T(2)],
   item: () => [T(1)],
+  readLater: () => [[T(2), I(3)]],
   copy_: () => [T(2, 3), T(2, 3)],
   cast: () => [T(2), 'f16'],
   fill_: () => [T(2), 1],
@@ -317,6 +318,7 @@ const RIGHT: Record<string, () => unknown[]> = {
   sumSquares: () => [T(2)],
   meanTokens: () => [T(2, 3, 4), 1],
   meanTokensBackward: () => [T(2, 4), [2, 3, 4], 1],
+  gradControl: () => [k.sumSquares(T(4)), k.sum(T(4)), { gradScale: 0.5, clipNorm: 1 }],
   adam_: () => [
     ...[T(4), T(4), T(4), T(4)],
     {
@@ -330,11 +332,12 @@ const RIGHT: Record<string, () => unknown[]> = {
         gradScale: 1,
         zeroGrad: true,
       },
-      ...{ teacher: T(4), emaDecay: 0.9 },
+      ...{ teacher: T(4), emaDecay: 0.9, control: k.gradControl(k.sum(T(4))) },
     },
   ],
-  ema_: () => [T(4), T(4), 0.9],
+  ema_: () => [T(4), T(4), 0.9, k.gradControl(k.sum(T(4)))],
   deviceInfo: () => [],
+  asynchronous: () => ['cpu'],
   memoryStats: () => ['cpu'],
   resetPeakMemory: () => ['cpu'],
   emptyCache: () => ['cpu'],

@@ -18,6 +18,11 @@ export function deviceInfo(): DeviceInfo {
   return { ...(native.deviceInfo!() as Omit<DeviceInfo, 'abi'>), abi: ABI };
 }
 
+/** Whether a device's ops return before their work is done: values are then better read with `readLater`. */
+export function asynchronous(device: Device = 'cpu'): boolean {
+  return native.asynchronous!(device) as boolean;
+}
+
 /** Threads of the ops that this thread calls from now on, 1 to 1024. Results do not depend on it, but for GEMM's. */
 export function setThreads(threads: number): void {
   native.setThreads!(threads);

@@ -1,5 +1,5 @@
-/** Element types. Computation is in f32 and bf16; f16 can be stored, moved and cast. */
-export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64' | 'u8';
+/** Element types. Computation is in f32 and bf16; f16 and f64 can be stored, moved and cast. */
+export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64' | 'u8' | 'f64';
 
 /** `'cpu'` or `'cuda:0'`, ... */
 export type Device = string;
@@ -7,10 +7,10 @@ export type Device = string;
 export type Shape = readonly number[];
 
 /** What `toArray` gives: bf16 and f16 come as their bits. */
-export type HostArray = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array;
+export type HostArray = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array | Float64Array;
 
 /** What can be written into a tensor; a Uint16Array holds the bits of bf16 or f16. */
-export type HostInput = HostArray | Float64Array | Uint8ClampedArray;
+export type HostInput = HostArray | Uint8ClampedArray;
 
 /**
  * A contiguous tensor in native memory. Freed by `dispose()` or by the end of the scope that it was made in; the

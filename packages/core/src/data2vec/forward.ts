@@ -1,4 +1,5 @@
 /** One forward pass of pretraining, from a planned batch to losses that can be differentiated. */
+import type { RawTensor } from '@d2v/cuda-kernels';
 import * as k from '@d2v/cuda-kernels';
 import { D2vError } from '../errors.js';
 import { backward, noGrad, type Tensor } from '../tensor/index.js';
@@ -17,18 +18,30 @@ export interface ForwardOptions {
   micro?: number;
 }
 
-/** The outcome of a forward pass. */
+/** The outcome of a forward pass. Its numbers are read from the device when they are first asked for, at any time. */
 export class ForwardResult {
   private spent = false;
 
   constructor(
-    /** Sums over elements, by the reference's names. */
-    readonly losses: Record<string, number>,
+    private readonly terms: ReadonlyMap<string, Tensor>,
     readonly sampleSize: number,
-    readonly metrics: Record<string, number>,
-    private readonly terms: readonly Tensor[],
+    private readonly readMetrics: () => Record<string, number>,
     private readonly totalSampleSize: number,
   ) {}
+
+  /** Sums over elements, by the reference's names. */
+  get losses(): Record<string, number> {
+    return Object.fromEntries([...this.terms].map(([name, term]) => [name, term.item()]));
+  }
+
+  get metrics(): Record<string, number> {
+    return this.readMetrics();
+  }
+
+  /** The losses on the device, f64 [1] each, before `backward`; the caller frees them. */
+  deviceLosses(): RawTensor[] {
+    return [...this.terms.values()].map(({ exact }) => exact!.reshape([1]));
+  }
 
   /** The sum of all terms. */
   get loss(): number {
@@ -39,13 +52,13 @@ export class ForwardResult {
   backward(): void {
     if (this.spent) throw new D2vError('backward() of a forward result can run once');
     this.spent = true;
-    backward(this.terms, 1 / this.totalSampleSize);
+    backward([...this.terms.values()], 1 / this.totalSampleSize);
     this.dispose();
   }
 
-  /** Frees the losses. */
+  /** Frees the losses on the device. */
   dispose(): void {
-    for (const term of this.terms) term.dispose();
+    for (const term of this.terms.values()) term.dispose();
   }
 }
 
@@ -74,8 +87,8 @@ export function forwardPass(
   const encoded = encoder.contextualize(local, layout, mask, pass);
   pass.probe?.tensor('encoder_in', encoded.x.raw);
   pass.probe?.attention?.('encoder', encoded.attention);
-  const metrics: Record<string, number> = {};
-  metrics.local_var = k.featureStd(local.raw);
+  const deviations: Record<string, RawTensor> = {};
+  deviations.local_var = k.featureStd(local.raw);
   local.dispose();
 
   const x = student.encode(encoded.x, encoded.attention, encoder.config.prenet_depth, pass);
@@ -95,11 +108,16 @@ export function forwardPass(
   );
   x.dispose();
   for (const [i, prediction] of predictions.entries()) {
-    metrics[`pred_var${predictions.length > 1 ? `_${i}` : ''}`] = k.featureStd(prediction.raw);
+    deviations[`pred_var${predictions.length > 1 ? `_${i}` : ''}`] = k.featureStd(prediction.raw);
     prediction.dispose();
   }
-  metrics.target_var = k.featureStd(target, mask.masked);
-  metrics.masked_pct = 1 - plan.mask.keptPerRow / plan.mask.tokens;
-  const losses = Object.fromEntries([...terms].map(([name, term]) => [name, term.item()]));
-  return new ForwardResult(losses, plan.sampleSize, metrics, [...terms.values()], totalSampleSize);
+  deviations.target_var = k.featureStd(target, mask.masked);
+  const read = k.readLater(Object.values(deviations));
+  for (const raw of Object.values(deviations)) raw.dispose();
+  const readMetrics = () => {
+    const values = read.get() as Float64Array[];
+    const metrics = Object.fromEntries(Object.keys(deviations).map((name, i) => [name, values[i]![0]!]));
+    return { ...metrics, masked_pct: 1 - plan.mask.keptPerRow / plan.mask.tokens };
+  };
+  return new ForwardResult(terms, plan.sampleSize, readMetrics, totalSampleSize);
 }

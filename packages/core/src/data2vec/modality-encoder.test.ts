@@ -134,7 +134,7 @@ describe('a learned bias matrix', () => {
         return {
           loss: result.loss,
           scale: scale && [...(k.toArray(scale) as Float32Array)],
-          matrix: matrix && Math.sqrt(k.sumSquares(matrix)),
+          matrix: matrix && Math.sqrt(k.item(k.sumSquares(matrix))),
         };
       };
       const plain = run({ ...config, ...more });

@@ -155,10 +155,11 @@ export class Data2Vec {
 
   /** L2 norms of the averaged part of the student and of the teacher. */
   norms(): { model_norm: number; ema_norm: number } {
-    const weights = this.arena.buffer('weights').view(0, [this.arena.averagedLength]);
-    const model_norm = Math.sqrt(k.sumSquares(weights));
-    weights.dispose();
-    return { model_norm, ema_norm: Math.sqrt(k.sumSquares(this.arena.buffer('teacher'))) };
+    return k.scope(() => {
+      const norm = (raw: RawTensor) => Math.sqrt(k.item(k.sumSquares(raw)));
+      const weights = this.arena.buffer('weights').view(0, [this.arena.averagedLength]);
+      return { model_norm: norm(weights), ema_norm: norm(this.arena.buffer('teacher')) };
+    });
   }
 
   /** @throws CollapseError if targets or predictions have become constant; see `min_target_var`, `min_pred_var` */

@@ -36,7 +36,7 @@ export class LogisticProblem {
       raw.linearGradWeight_(dWeight, result.dlogits, x, dBias);
       gradient.set(raw.toArray(dWeight) as Float32Array, 0);
       gradient.set(raw.toArray(dBias) as Float32Array, split);
-      return result.loss / y.size;
+      return raw.item(result.loss) / y.size;
     });
     let penalty = 0;
     for (let i = 0; i < split; i++) {

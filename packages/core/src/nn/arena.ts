@@ -148,7 +148,7 @@ export class ParameterArena {
 
   /** The global L2 norm of the gradients. */
   gradNorm(): number {
-    return Math.sqrt(k.sumSquares(this.buffer('grads')));
+    return k.scope(() => Math.sqrt(k.item(k.sumSquares(this.buffer('grads')))));
   }
 
   zeroGrad(): void {

@@ -133,7 +133,7 @@ describe('a rule that returns a saved tensor', () => {
       customOp({
         name: 'halfSquare',
         inputs: [x],
-        forward: () => ({ out: k.full([1], k.sumSquares(x.raw) / 2), saved: { x: x.raw } }),
+        forward: () => ({ out: k.scale(k.cast(k.sumSquares(x.raw), 'f32'), 0.5), saved: { x: x.raw } }),
         backward: (_g, { x: value }) => [() => value],
       });
     scope(() => {

@@ -23,8 +23,7 @@ function biasOnly(g: Gradient, dy: R, b: number): void {
 
 /** A loss was computed together with its gradient; only the seed is left to apply. */
 function seeded(dy: R, gradient: R): R {
-  const seed = k.item(dy);
-  if (seed !== 1) k.scale_(gradient, seed);
+  k.scale_(gradient, dy);
   return gradient.reshape(gradient.shape);
 }
 

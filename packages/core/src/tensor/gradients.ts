@@ -16,7 +16,7 @@ type Thunks = (GradThunk | null)[];
 function unbroadcast(dy: R, shape: Shape): R {
   if (dy.shape.length === shape.length && dy.shape.every((d, i) => d === shape[i])) return dy;
   if (shape.every((d) => d === 1)) {
-    return k.full(shape, k.sum(dy), dy.dtype, dy.device);
+    return k.cast(k.sum(dy), dy.dtype).reshape(shape);
   }
   return k.sumTo(dy, shape);
 }
@@ -43,7 +43,7 @@ export const gradients = {
   cast: ({ dy }: Gradient, s: { dtype: 'f32' | 'bf16' }): Thunks => [() => k.cast(dy, s.dtype)],
 
   sum: ({ dy }: Gradient, s: { shape: Shape }): Thunks => [
-    () => k.full(s.shape, k.item(dy), dy.dtype, dy.device),
+    () => k.add(k.zeros(s.shape, dy.dtype, dy.device), dy),
   ],
   meanTokens: ({ dy }: Gradient, s: { shape: Shape; skip: number }): Thunks => [
     () => k.meanTokensBackward(dy, s.shape, s.skip),

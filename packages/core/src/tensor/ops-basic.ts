@@ -11,7 +11,8 @@ import { type Shape, Tensor } from './tensor.js';
 /** a + b; b may be a suffix of a's shape or a single element. */
 export function add(a: Tensor, b: Tensor): Tensor {
   const y = record('add', gradients.add, [a, b], k.add(a.raw, b.raw), { b: b.shape });
-  if (a.hostValue !== undefined && b.hostValue !== undefined) y.hostValue = a.hostValue + b.hostValue;
+  const [exactA, exactB] = [a.exactValue, b.exactValue];
+  if (exactA && exactB) y.exactValue = () => exactA() + exactB();
   return y;
 }
 
@@ -28,7 +29,8 @@ export function mul(a: Tensor, b: Tensor): Tensor {
 /** x times a constant. */
 export function scale(x: Tensor, factor: number): Tensor {
   const y = record('scale', gradients.scale, [x], k.scale(x.raw, factor), { factor });
-  if (x.hostValue !== undefined) y.hostValue = x.hostValue * factor;
+  const { exactValue } = x;
+  if (exactValue) y.exactValue = () => exactValue() * factor;
   return y;
 }
 
@@ -53,13 +55,19 @@ export function cast(x: Tensor, dtype: 'f32' | 'bf16'): Tensor {
   return record('cast', gradients.cast, [x], k.cast(x.raw, dtype), { dtype: x.dtype as 'f32' | 'bf16' });
 }
 
+/** Gives a scalar its exact value, f64 [1], which it owns from then on. */
+export function withExact(y: Tensor, value: RawTensor): Tensor {
+  const read = k.readLater([value]);
+  y.exact = value;
+  y.exactValue = () => (read.get()[0] as Float64Array)[0]!;
+  return y;
+}
+
 /** The sum of all elements, as one element of shape [1]. */
 export function sum(x: Tensor): Tensor {
   const value = k.sum(x.raw);
-  const out = k.full([1], value, x.dtype, x.device);
-  const y = record('sum', gradients.sum, [x], out, { shape: x.shape });
-  y.hostValue = value;
-  return y;
+  const out = k.cast(value, x.dtype);
+  return withExact(record('sum', gradients.sum, [x], out, { shape: x.shape }), value);
 }
 
 /** The mean of all elements, as one element of shape [1]. */
@@ -97,7 +105,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = shape.reduce((n, d) => (d === -1 ? n : n * d), 1);
   const full = shape.map((d) => (d === -1 ? x.size / known : d));
   const y = record('reshape', gradients.reshape, [x], x.raw.reshape(full), {});
-  y.hostValue = x.hostValue;
+  y.exactValue = x.exactValue;
   return y;
 }
 
@@ -143,6 +151,6 @@ export function dropout(x: Tensor, p: number, key: RngKey): Tensor {
 /** A scalar tensor without history. */
 export function scalar(value: number, device = 'cpu'): Tensor {
   const t = new Tensor(k.full([1], value, 'f32', device));
-  t.hostValue = value;
+  t.exactValue = () => value;
   return t;
 }

@@ -1,25 +1,24 @@
-/** Losses: each computes its value (in f64, on the host) and its gradient in one pass. */
+/** Losses: each computes its value (in f64) and its gradient in one pass. */
 
 import type { RawTensor } from '@d2v/cuda-kernels';
 import * as k from '@d2v/cuda-kernels';
 import { record } from './autograd.js';
 import { fusedGradients } from './gradients-fused.js';
 import type { CrossEntropyOptions, MaskedLossOptions } from './op-options.js';
-import type { Tensor } from './tensor.js';
+import { withExact } from './ops-basic.js';
+import { Tensor } from './tensor.js';
 
-/** A scalar on the tape from a value and a gradient that are both known already. */
+/** A scalar on the tape from a value (f64 [1]) and a gradient that are both computed already. */
 function loss(
   name: string,
   rule: typeof fusedGradients.maskedLoss | typeof fusedGradients.crossEntropy,
   input: Tensor,
-  value: number,
+  value: RawTensor,
   gradient: RawTensor,
 ): Tensor {
-  const out = k.full([1], value, 'f32', input.device);
+  const out = k.cast(value, 'f32');
   const saved = { dpred: gradient, dlogits: gradient };
-  const y = record(name, rule, [input], out, saved, [gradient]);
-  y.hostValue = value;
-  return y;
+  return withExact(record(name, rule, [input], out, saved, [gradient]), value);
 }
 
 /**
@@ -39,15 +38,15 @@ export function maskedLoss(
   return loss('maskedLoss', fusedGradients.maskedLoss, pred, value, dpred);
 }
 
-/** Cross-entropy of logits [N,C] against labels i32 [N], summed; `count` is the number of rows that took part. */
+/** Cross-entropy of logits [N,C] against labels i32 [N], summed; `count` (one element) is the number of rows that took part. */
 export function crossEntropy(
   logits: Tensor,
   labels: RawTensor,
   options: CrossEntropyOptions = {},
-): { loss: Tensor; count: number } {
+): { loss: Tensor; count: Tensor } {
   const r = k.crossEntropy(logits.raw, labels, { ...options, gradScale: 1 });
   return {
     loss: loss('crossEntropy', fusedGradients.crossEntropy, logits, r.loss, r.dlogits),
-    count: r.count,
+    count: new Tensor(r.count),
   };
 }

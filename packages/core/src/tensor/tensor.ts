@@ -22,8 +22,10 @@ export class Tensor {
   node: Node | null = null;
   /** @internal Set by `keep`: the backward pass leaves the value alone. */
   kept = false;
-  /** @internal The exact (f64) value of a scalar that was computed on the host. */
-  hostValue: number | undefined;
+  /** @internal Reads the exact (f64) value of a scalar; it is not read before it is asked for. */
+  exactValue: (() => number) | undefined;
+  /** @internal The exact value of a loss on its device, f64 [1]; freed with this handle. */
+  exact: RawTensor | undefined;
 
   constructor(handle: RawTensor | null, options: { shape?: Shape; requiresGrad?: boolean } = {}) {
     this.handle = handle;
@@ -59,7 +61,7 @@ export class Tensor {
 
   /** The value of a tensor of one element. A loss gives its exact f64 value, also after `backward`. */
   item(): number {
-    return this.hostValue ?? k.item(this.raw);
+    return this.exactValue ? this.exactValue() : k.item(this.raw);
   }
 
   /** A copy of the values in host memory (bf16 and f16 as their bit patterns). */
@@ -76,12 +78,14 @@ export class Tensor {
   keep(): this {
     this.kept = true;
     k.keep(this.raw);
+    if (this.exact) k.keep(this.exact);
     return this;
   }
 
   /** Gives up this handle (and a leaf's gradient). Idempotent; what the tape has saved lives until it was used. */
   dispose(): void {
     this.handle?.dispose();
+    this.exact?.dispose();
     this.grad?.dispose();
     this.grad = null;
   }

@@ -76,7 +76,9 @@ export function checkGradients(model: Data2Vec, objective: Objective, names: rea
   const grads = model.arena.named('grads');
   const without: string[] = [];
   const wrong: GradientError[] = [];
-  const lengths = new Map(names.map((name) => [name, Math.sqrt(k.sumSquares(grads.get(name)!))]));
+  const lengths = new Map(
+    names.map((name) => [name, k.scope(() => Math.sqrt(k.item(k.sumSquares(grads.get(name)!))))]),
+  );
   const typical = Math.max(...lengths.values());
   try {
     for (const name of names) {

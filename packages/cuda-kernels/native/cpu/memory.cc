@@ -2,7 +2,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <type_traits>
+#include <vector>
 
 #include "half.h"
 #include "loops.h"
@@ -13,9 +15,11 @@ namespace D2V_ISA {
 namespace {
 
 template <typename T>
-constexpr bool isFloat = std::is_same_v<T, float> || std::is_same_v<T, Bf16> || std::is_same_v<T, F16>;
+constexpr bool isFloat =
+    std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, Bf16> || std::is_same_v<T, F16>;
 
 inline float toFloat(float x) { return x; }
+inline double toFloat(double x) { return x; }
 
 template <typename To, typename From>
 inline To clampTo(From x) {
@@ -33,11 +37,13 @@ inline To clampTo(From x) {
   }
 }
 
-template <typename To>
-inline To fromFloat(float x) {
-  if constexpr (std::is_same_v<To, float>) return x;
-  if constexpr (std::is_same_v<To, Bf16>) return toBf16(x);
-  if constexpr (std::is_same_v<To, F16>) return toF16(x);
+/// `x` is a float or a double; the halves round to f32 first.
+template <typename To, typename From>
+inline To fromFloat(From x) {
+  if constexpr (std::is_same_v<To, double>) return static_cast<double>(x);
+  if constexpr (std::is_same_v<To, float>) return static_cast<float>(x);
+  if constexpr (std::is_same_v<To, Bf16>) return toBf16(static_cast<float>(x));
+  if constexpr (std::is_same_v<To, F16>) return toF16(static_cast<float>(x));
 }
 
 template <typename From, typename To>
@@ -46,7 +52,8 @@ inline To convert(From x) {
     if constexpr (isFloat<To>) return fromFloat<To>(toFloat(x));
     else return clampTo<To>(toFloat(x));
   } else {
-    if constexpr (isFloat<To>) return fromFloat<To>(static_cast<float>(x));
+    if constexpr (std::is_same_v<To, double>) return static_cast<double>(x);
+    else if constexpr (isFloat<To>) return fromFloat<To>(static_cast<float>(x));
     else return clampTo<To>(x);
   }
 }
@@ -67,6 +74,8 @@ void withType(DType t, const Body& body) {
       return body(int64_t{});
     case DType::U8:
       return body(uint8_t{});
+    case DType::F64:
+      return body(double{});
   }
 }
 
@@ -90,7 +99,7 @@ void CpuBackend::fill(void* dst, DType t, double value, int64_t n) {
   withType(t, [&](auto kind) {
     using T = decltype(kind);
     T filled;
-    if constexpr (isFloat<T>) filled = fromFloat<T>(static_cast<float>(value));
+    if constexpr (isFloat<T>) filled = fromFloat<T>(value);
     else filled = clampTo<T>(value);
     T* out = static_cast<T*>(dst);
     parallelFor(n, kGrain, [=](int64_t begin, int64_t end) {
@@ -121,18 +130,38 @@ void CpuBackend::toHost(void* host, const void* src, int64_t bytes) { copyBytes(
 
 void CpuBackend::fromHost(void* dst, const void* host, int64_t bytes) { copyBytes(dst, host, bytes); }
 
-int64_t CpuBackend::findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi) {
-  if (lo > std::numeric_limits<int32_t>::max() || hi <= std::numeric_limits<int32_t>::min()) return 0;
-  const auto low = static_cast<int32_t>(std::max<int64_t>(lo, std::numeric_limits<int32_t>::min()));
-  const auto high = static_cast<int32_t>(std::min<int64_t>(hi - 1, std::numeric_limits<int32_t>::max()));
+namespace {
+
+/// On this device the copy is made at once.
+class HostReadback final : public Readback {
+ public:
+  explicit HostReadback(const std::vector<Piece>& pieces) {
+    for (const Piece& p : pieces) {
+      const char* first = static_cast<const char*>(p.src);
+      bytes_.insert(bytes_.end(), first, first + p.bytes);
+    }
+  }
+  const char* wait() override { return bytes_.data(); }
+
+ private:
+  std::vector<char> bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Readback> CpuBackend::readback(const std::vector<Piece>& pieces) {
+  return std::make_unique<HostReadback>(pieces);
+}
+
+int64_t CpuBackend::findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except) {
   constexpr int64_t block = 4096;
   for (int64_t first = 0; first < n; first += block) {
     const int64_t last = std::min(n, first + block);
     int bad = 0;
-    for (int64_t i = first; i < last; ++i) bad |= static_cast<int>(values[i] < low) | static_cast<int>(values[i] > high);
+    for (int64_t i = first; i < last; ++i) bad |= static_cast<int>(values[i] < lo) | static_cast<int>(values[i] >= hi);
     if (!bad) continue;
     for (int64_t i = first; i < last; ++i) {
-      if (values[i] < low || values[i] > high) return i;
+      if ((values[i] < lo || values[i] >= hi) && values[i] != except) return i;
     }
   }
   return -1;

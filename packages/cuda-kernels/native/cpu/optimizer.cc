@@ -1,4 +1,5 @@
-// Adam and the moving average: one pass over the arenas, bound by memory bandwidth.
+// Clipping, Adam and the moving average: one pass over the arenas, bound by memory bandwidth.
+#include <algorithm>
 #include <cmath>
 
 #include "loops.h"
@@ -33,9 +34,27 @@ void adamRange(const Coefficients& c, float* __restrict p, float* __restrict g, 
 
 }  // namespace
 
+void CpuBackend::gradControl(const double* squares, int64_t nSquares, const double* losses, int64_t nLosses,
+                             double gradScale, double clipNorm, double* control) {
+  double sum = 0;
+  for (int64_t i = 0; i < nSquares; ++i) sum += squares[i];
+  const double norm = std::sqrt(sum) * gradScale;
+  const bool applied = std::isfinite(norm) && std::all_of(losses, losses + nLosses, [](double loss) {
+    return std::isfinite(loss);
+  });
+  const double clip = clipNorm > 0 ? std::min(1.0, clipNorm / (norm + 1e-6)) : 1;
+  control[kGradNorm] = norm;
+  control[kGradFactor] = gradScale * clip;
+  control[kGradApplied] = applied ? 1 : 0;
+}
+
 void CpuBackend::adam(const AdamArgs& a) {
+  if (a.control != nullptr && a.control[kGradApplied] == 0) {
+    if (a.zeroGrad) fill(a.g, DType::F32, 0, a.n);
+    return;
+  }
   Coefficients c;
-  c.gradScale = static_cast<float>(a.gradScale);
+  c.gradScale = static_cast<float>(a.control != nullptr ? a.control[kGradFactor] : a.gradScale);
   c.beta1 = static_cast<float>(a.beta1);
   c.rest1 = static_cast<float>(1 - a.beta1);
   c.beta2 = static_cast<float>(a.beta2);
@@ -57,8 +76,8 @@ void CpuBackend::adam(const AdamArgs& a) {
   });
 }
 
-void CpuBackend::ema(float* teacher, const float* student, double decay, int64_t n) {
-  if (decay >= 1) return;
+void CpuBackend::ema(float* teacher, const float* student, double decay, int64_t n, const double* control) {
+  if (decay >= 1 || (control != nullptr && control[kGradApplied] == 0)) return;
   const float keep = static_cast<float>(decay), rest = static_cast<float>(1 - decay);
   parallelFor(n, kGrain, [=](int64_t begin, int64_t end) {
 #pragma omp simd

@@ -23,18 +23,19 @@ double wideSum(const float* x, int64_t begin, int64_t end, const F& f) {
   return sums[0];
 }
 
-}  // namespace
-
-double CpuBackend::sum(In x, int64_t n) {
-  const float* in = x;
-  return chunkedSum(memory_, n, kChunk, [=](int64_t begin, int64_t end) {
-    return wideSum(in, begin, end, [](double v) { return v; });
+double sumOf(Allocator& memory, const float* x, int64_t n) {
+  return chunkedSum(memory, n, kChunk, [=](int64_t begin, int64_t end) {
+    return wideSum(x, begin, end, [](double v) { return v; });
   });
 }
 
-double CpuBackend::sumSquares(In x, int64_t n) {
+}  // namespace
+
+void CpuBackend::sum(In x, int64_t n, double* result) { *result = sumOf(memory_, x, n); }
+
+void CpuBackend::sumSquares(In x, int64_t n, double* result) {
   const float* in = x;
-  return chunkedSum(memory_, n, kChunk, [=](int64_t begin, int64_t end) {
+  *result = chunkedSum(memory_, n, kChunk, [=](int64_t begin, int64_t end) {
     return wideSum(in, begin, end, [](double v) { return v * v; });
   });
 }
@@ -43,7 +44,7 @@ void CpuBackend::sumTo(In x, Out y, int64_t outer, int64_t inner) {
   const float* in = x;
   float* out = y;
   if (inner == 1) {
-    out[0] = static_cast<float>(sum(x, outer));
+    out[0] = static_cast<float>(sumOf(memory_, in, outer));
     return;
   }
   // Rows are summed in chunks, then the chunks: short chains of additions keep rounding small.

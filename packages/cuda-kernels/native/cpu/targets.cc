@@ -88,7 +88,7 @@ void CpuBackend::accumulateTarget(float* acc, In layer, int64_t b, int64_t t, in
   });
 }
 
-double CpuBackend::maskedLoss(const MaskedLossArgs& a) {
+void CpuBackend::maskedLoss(const MaskedLossArgs& a) {
   const float *pred = a.pred, *target = a.target;
   float* dpred = a.dpred;
   const int32_t* ids = a.ids;
@@ -126,25 +126,30 @@ double CpuBackend::maskedLoss(const MaskedLossArgs& a) {
     }
     return sum;
   });
-  return total * a.scale;
+  *a.loss = total * a.scale;
 }
 
-double CpuBackend::featureStd(In x, const int64_t* index, int64_t n, int64_t d) {
+void CpuBackend::featureStd(In x, const int32_t* ids, int64_t b, int64_t t, int64_t rows, int64_t n, int64_t d,
+                            double* result) {
   constexpr int64_t block = 64;
   const float* in = x;
+  const int64_t all = rows * n, copies = rows / b;
   const int64_t blocks = (d + block - 1) / block;
   Workspace partial(memory_, static_cast<size_t>(blocks) * sizeof(double));
   double* sums = partial.as<double>();
   parallelBlocks(1, d, block, [=](int64_t, int64_t first, int64_t columns) {
     double mean[block] = {}, square[block] = {};
-    for (int64_t i = 0; i < n; ++i) {
-      const float* row = in + (index == nullptr ? i : index[i]) * d + first;
+    const auto rowAt = [=](int64_t i) {
+      return in + (ids == nullptr ? i : i / n / copies * t + ids[i]) * d + first;
+    };
+    for (int64_t i = 0; i < all; ++i) {
+      const float* row = rowAt(i);
 #pragma omp simd
       for (int64_t c = 0; c < columns; ++c) mean[c] += static_cast<double>(row[c]);
     }
-    for (int64_t c = 0; c < columns; ++c) mean[c] /= static_cast<double>(n);
-    for (int64_t i = 0; i < n; ++i) {
-      const float* row = in + (index == nullptr ? i : index[i]) * d + first;
+    for (int64_t c = 0; c < columns; ++c) mean[c] /= static_cast<double>(all);
+    for (int64_t i = 0; i < all; ++i) {
+      const float* row = rowAt(i);
 #pragma omp simd
       for (int64_t c = 0; c < columns; ++c) {
         const double diff = static_cast<double>(row[c]) - mean[c];
@@ -152,24 +157,25 @@ double CpuBackend::featureStd(In x, const int64_t* index, int64_t n, int64_t d) 
       }
     }
     double sum = 0;
-    for (int64_t c = 0; c < columns; ++c) sum += std::sqrt(square[c] / static_cast<double>(n - 1) + 1e-6);
+    for (int64_t c = 0; c < columns; ++c) sum += std::sqrt(square[c] / static_cast<double>(all - 1) + 1e-6);
     sums[first / block] = sum;
   });
   double total = 0;
   for (int64_t i = 0; i < blocks; ++i) total += sums[i];
-  return total / static_cast<double>(d);
+  *result = total / static_cast<double>(d);
 }
 
-CrossEntropyResult CpuBackend::crossEntropy(In logits, const int32_t* labels, Out dlogits, int64_t n, int64_t c,
-                                            double smoothing, int64_t ignore, double gradScale) {
+void CpuBackend::crossEntropy(In logits, const int32_t* labels, Out dlogits, double* result, int64_t n, int64_t c,
+                              double smoothing, int64_t ignore, double gradScale) {
   // Target probabilities: smoothing / c everywhere, and 1 - smoothing more at the label.
   const float* in = logits;
   float* out = dlogits;
-  CrossEntropyResult result;
-  for (int64_t i = 0; i < n; ++i) result.count += labels[i] != ignore;
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i) count += labels[i] != ignore;
+  result[1] = static_cast<double>(count);
   const float scale = static_cast<float>(gradScale), even = static_cast<float>(smoothing / static_cast<double>(c));
   const float peak = static_cast<float>(1 - smoothing);
-  result.loss = chunkedSum(memory_, n, rowGrain(4 * c), [=](int64_t begin, int64_t end) {
+  result[0] = chunkedSum(memory_, n, rowGrain(4 * c), [=](int64_t begin, int64_t end) {
     double total = 0;
     for (int64_t row = begin; row < end; ++row) {
       const float* x = in + row * c;
@@ -205,7 +211,6 @@ CrossEntropyResult CpuBackend::crossEntropy(In logits, const int32_t* labels, Ou
     }
     return total;
   });
-  return result;
 }
 
 }  // namespace D2V_ISA

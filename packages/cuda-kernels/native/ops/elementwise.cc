@@ -43,11 +43,21 @@ Napi::Value scale(Op& op) {
   return op.result(y);
 }
 
+/// alpha: a number, or an f32 tensor of one element, whose value the host need not know.
 Napi::Value scale_(Op& op) {
   const Tensor x = op.floatTensor(op(0, "x"));
-  const double alpha = op.number(op(1, "alpha"));
-  const Out y = op.inout(x);
-  op.backend(x).scale(In(y.data, y.dtype), alpha, y, x.size);
+  const Arg alpha = op(1, "alpha");
+  if (op.isTensor(alpha)) {
+    const Tensor factor = op.f32(alpha, &x);
+    op.shaped(factor, "alpha", {1});
+    if (factor.overlaps(x)) op.fail("alpha", "overlaps x in memory");
+    const Out y = op.inout(x);
+    op.backend(x).binary(Binary::Mul, In(y.data, y.dtype), In(factor.as<float>()), y, x.size, 1);
+  } else {
+    const double number = op.number(alpha);
+    const Out y = op.inout(x);
+    op.backend(x).scale(In(y.data, y.dtype), number, y, x.size);
+  }
   op.finish();
   return op.undefined();
 }

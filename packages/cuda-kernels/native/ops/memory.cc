@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "ops.h"
@@ -6,7 +7,7 @@ namespace d2v::ops {
 
 namespace {
 
-/// What a typed array holds. Float64Array is converted to f32 on the way in.
+/// What a typed array holds.
 struct HostArray {
   napi_typedarray_type type = napi_uint8_array;
   size_t length = 0;
@@ -70,9 +71,20 @@ DType arrayDType(Op& op, const Arg& a, const HostArray& h, std::optional<DType> 
     case napi_uint8_array:
     case napi_uint8_clamped_array:
       return DType::U8;
+    case napi_float64_array:
+      return wanted == DType::F64 ? DType::F64 : DType::F32;  // computing is done in f32: f64 only when asked for
     default:
       return DType::F32;
   }
+}
+
+/// What is known of the elements of `dst` once `data`, host memory of its dtype, is written to it.
+void noteIndices(const Tensor& dst, const void* data) {
+  dst.storage->indices.reset();
+  if (dst.dtype != DType::I32) return;
+  const auto* values = static_cast<const int32_t*>(data);
+  const auto [min, max] = std::minmax_element(values, values + dst.size);
+  dst.storage->indices = IndexRange{dst.offset, dst.offset + static_cast<int64_t>(dst.bytes()), *min, *max};
 }
 
 void load(Op& op, const Arg& a, const HostArray& h, const Tensor& dst) {
@@ -84,15 +96,17 @@ void load(Op& op, const Arg& a, const HostArray& h, const Tensor& dst) {
   Backend& backend = op.backend(dst);
   std::vector<float> narrowed;
   const void* data = h.data;
-  if (h.type == napi_float64_array) {
+  if (h.type == napi_float64_array && from == DType::F32) {
     const double* source = static_cast<const double*>(h.data);
     narrowed.assign(source, source + h.length);
     data = narrowed.data();
   }
   if (from == dst.dtype) {
     backend.fromHost(dst.data(), data, static_cast<int64_t>(dst.bytes()));
+    noteIndices(dst, data);
     return;
   }
+  dst.storage->indices.reset();
   const Tensor staged = op.make(dst, dst.shape, from);
   backend.fromHost(staged.data(), data, static_cast<int64_t>(staged.bytes()));
   backend.cast(staged.data(), from, dst.data(), dst.dtype, dst.size);
@@ -153,16 +167,17 @@ Napi::Value write_(Op& op) {
   return op.undefined();
 }
 
-Napi::Value toArray(Op& op) {
-  const Tensor t = op.tensor(op(0, "t"));
+namespace {
+
+/// A typed array of `size` elements of a dtype; `data` receives where they lie.
+Napi::Value newArray(napi_env env, const char* op, DType dtype, int64_t size, void*& data) {
   napi_value buffer = nullptr, array = nullptr;
-  void* data = nullptr;
-  if (napi_create_arraybuffer(op.env, t.bytes(), &data, &buffer) != napi_ok || data == nullptr) {
-    throw OutOfMemory("toArray: no memory for " + formatBytes(t.bytes()));
+  const size_t bytes = static_cast<size_t>(size) * sizeOf(dtype);
+  if (napi_create_arraybuffer(env, bytes, &data, &buffer) != napi_ok || data == nullptr) {
+    throw OutOfMemory(std::string(op) + ": no memory for " + formatBytes(bytes));
   }
-  op.backend(t).toHost(data, t.data(), static_cast<int64_t>(t.bytes()));
   napi_typedarray_type type = napi_float32_array;
-  switch (t.dtype) {
+  switch (dtype) {
     case DType::F32:
       break;
     case DType::BF16:
@@ -178,11 +193,67 @@ Napi::Value toArray(Op& op) {
     case DType::U8:
       type = napi_uint8_array;
       break;
+    case DType::F64:
+      type = napi_float64_array;
+      break;
   }
-  if (napi_create_typedarray(op.env, type, static_cast<size_t>(t.size), buffer, 0, &array) != napi_ok) {
-    throw Napi::Error::New(op.env);
+  if (napi_create_typedarray(env, type, static_cast<size_t>(size), buffer, 0, &array) != napi_ok) {
+    throw Napi::Error::New(env);
   }
-  return Napi::Value(op.env, array);
+  return Napi::Value(env, array);
+}
+
+/// What a function made by readLater remembers.
+struct Reading {
+  std::shared_ptr<Device> device;  // outlives the readback
+  std::unique_ptr<Readback> readback;
+  std::vector<std::pair<DType, int64_t>> arrays;  // dtype and size
+
+  Napi::Value read(napi_env env) const {
+    const char* from = readback->wait();
+    Napi::Array list = Napi::Array::New(env, arrays.size());
+    uint32_t i = 0;
+    for (const auto& [dtype, size] : arrays) {
+      void* data = nullptr;
+      list.Set(i++, newArray(env, "readLater", dtype, size, data));
+      const size_t bytes = static_cast<size_t>(size) * sizeOf(dtype);
+      std::memcpy(data, from, bytes);
+      from += bytes;
+    }
+    return list;
+  }
+};
+
+}  // namespace
+
+/// (tensors) -> a function that gives their values of now as an array of typed arrays.
+Napi::Value readLater(Op& op) {
+  const std::vector<Tensor> tensors = op.tensors(op(0, "tensors"));
+  auto reading = std::make_shared<Reading>();
+  std::vector<Piece> pieces;
+  for (const Tensor& t : tensors) {
+    op.sameDevice(tensors.front(), t, "tensors");
+    pieces.push_back({t.data(), static_cast<int64_t>(t.bytes())});
+    reading->arrays.emplace_back(t.dtype, t.size);
+  }
+  reading->device = tensors.front().device();
+  reading->readback = op.backend(tensors.front()).readback(pieces);
+  return Napi::Function::New(op.env, [reading](const Napi::CallbackInfo& info) -> Napi::Value {
+    try {
+      return reading->read(info.Env());
+    } catch (...) {
+      throwCurrent(info.Env());
+    }
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value toArray(Op& op) {
+  const Tensor t = op.tensor(op(0, "t"));
+  void* data = nullptr;
+  const Napi::Value array = newArray(op.env, "toArray", t.dtype, t.size, data);
+  op.backend(t).toHost(data, t.data(), static_cast<int64_t>(t.bytes()));
+  return array;
 }
 
 Napi::Value bytes(Op& op) {
@@ -208,6 +279,7 @@ Napi::Value writeBytes_(Op& op) {
                         nameOf(dst.dtype) + dst.shape.text());
   }
   op.backend(dst).fromHost(dst.data(), h.data, static_cast<int64_t>(h.length));
+  dst.storage->indices.reset();
   return op.undefined();
 }
 
@@ -221,6 +293,11 @@ Napi::Value item(Op& op) {
       int64_t value = 0;
       std::memcpy(&value, raw, sizeof value);
       return op.number(static_cast<double>(value));
+    }
+    case DType::F64: {
+      double value = 0;
+      std::memcpy(&value, raw, sizeof value);
+      return op.number(value);
     }
     case DType::I32: {
       int32_t value = 0;
@@ -246,13 +323,14 @@ Napi::Value copy_(Op& op) {
     op.fail("src", "overlaps dst in memory");
   }
   op.backend(dst).cast(src.data(), src.dtype, dst.data(), dst.dtype, dst.size);
+  dst.storage->indices.reset();
   return op.undefined();
 }
 
 Napi::Value cast(Op& op) {
   const Tensor t = op.tensor(op(0, "t"));
   const Arg dtypeArg = op(1, "dtype");
-  const DType dtype = static_cast<DType>(op.choice(dtypeArg, {"f32", "bf16", "f16", "i32", "i64", "u8"}));
+  const DType dtype = static_cast<DType>(op.choice(dtypeArg, {"f32", "bf16", "f16", "i32", "i64", "u8", "f64"}));
   const Tensor y = op.make(t, t.shape, dtype);
   op.backend(t).cast(t.data(), t.dtype, y.data(), dtype, t.size);
   return op.result(y);
@@ -262,6 +340,7 @@ Napi::Value fill_(Op& op) {
   const Tensor t = op.tensor(op(0, "t"));
   const double value = op.number(op(1, "value"));
   op.backend(t).fill(t.data(), t.dtype, value, t.size);
+  t.storage->indices.reset();
   return op.undefined();
 }
 

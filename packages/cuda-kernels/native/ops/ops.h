@@ -21,6 +21,7 @@ Napi::Value write_(Op&);
 Napi::Value bytes(Op&);
 Napi::Value writeBytes_(Op&);
 Napi::Value view(Op&);
+Napi::Value readLater(Op&);
 Napi::Value normal_(Op&);
 Napi::Value uniform_(Op&);
 
@@ -89,11 +90,13 @@ Napi::Value meanTokens(Op&);
 Napi::Value meanTokensBackward(Op&);
 
 // optimizer.cc
+Napi::Value gradControl(Op&);
 Napi::Value adam_(Op&);
 Napi::Value ema_(Op&);
 
 // system.cc
 Napi::Value deviceInfo(Op&);
+Napi::Value asynchronous(Op&);
 Napi::Value setThreads(Op&);
 Napi::Value memoryStats(Op&);
 Napi::Value resetPeakMemory(Op&);

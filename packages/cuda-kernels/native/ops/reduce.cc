@@ -16,12 +16,16 @@ Napi::Value sumTo(Op& op) {
 
 Napi::Value sum(Op& op) {
   const Tensor x = op.floatTensor(op(0, "x"));
-  return op.number(op.backend(x).sum(op.in(x), x.size));
+  const Tensor y = op.make(x, {1}, DType::F64);
+  op.backend(x).sum(op.in(x), x.size, y.as<double>());
+  return op.result(y);
 }
 
 Napi::Value sumSquares(Op& op) {
   const Tensor x = op.floatTensor(op(0, "x"));
-  return op.number(op.backend(x).sumSquares(op.in(x), x.size));
+  const Tensor y = op.make(x, {1}, DType::F64);
+  op.backend(x).sumSquares(op.in(x), x.size, y.as<double>());
+  return op.result(y);
 }
 
 Napi::Value meanTokens(Op& op) {

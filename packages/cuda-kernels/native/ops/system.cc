@@ -40,6 +40,8 @@ Device& chosen(Op& op) { return *op.device(op(0, "device")); }
 
 }  // namespace
 
+Napi::Value asynchronous(Op& op) { return Napi::Boolean::New(op.env, chosen(op).backend->asynchronous()); }
+
 Napi::Value memoryStats(Op& op) {
   const MemoryStats& stats = chosen(op).memory->stats();
   Napi::Object result = op.object();

@@ -68,9 +68,11 @@ Napi::Value maskedLoss(Op& op) {
   a.target = target.as<float>();
   a.ids = ids.as<int32_t>();
   a.dpred = op.out(dpred);
-  const double loss = op.backend(pred).maskedLoss(a);
+  const Tensor loss = op.make(pred, {1}, DType::F64);
+  a.loss = loss.as<double>();
+  op.backend(pred).maskedLoss(a);
   Napi::Object result = op.object();
-  result.Set("loss", loss);
+  result.Set("loss", op.result(loss));
   result.Set("dpred", op.result(dpred));
   return result;
 }
@@ -79,29 +81,24 @@ Napi::Value featureStd(Op& op) {
   const Tensor x = op.floatTensor(op(0, "x"));
   op.rank(x, "x", 2, 3);
   const Arg idsArg = op(1, "ids");
-  const int64_t d = x.shape[-1];
-  int64_t n = x.shape.rows();
-  std::vector<int64_t> index;
+  const int64_t d = x.shape[-1], b = x.shape[0], t = x.shape.rows() / b;
+  std::optional<Tensor> ids;
+  int64_t rows = b, n = t;
   if (!op.absent(idsArg)) {
     op.rank(x, "x", 3, 3);
-    const Tensor ids = op.i32(idsArg, x);
-    op.rank(ids, "ids", 2, 2);
-    const int64_t b = x.shape[0], t = x.shape[1], rows = ids.shape[0], each = ids.shape[1];
+    ids = op.i32(idsArg, x);
+    op.rank(*ids, "ids", 2, 2);
+    rows = ids->shape[0];
+    n = ids->shape[1];
     if (rows % b != 0) {
-      op.fail("ids", "expected a multiple of " + std::to_string(b) + " rows, got shape " + ids.shape.text());
+      op.fail("ids", "expected a multiple of " + std::to_string(b) + " rows, got shape " + ids->shape.text());
     }
-    op.indices(ids, "ids", 0, t);
-    std::vector<int32_t> host(static_cast<size_t>(ids.size));
-    op.backend(ids).toHost(host.data(), ids.data(), static_cast<int64_t>(ids.bytes()));
-    index.resize(host.size());
-    for (size_t i = 0; i < host.size(); ++i) {
-      const int64_t row = static_cast<int64_t>(i) / each;
-      index[i] = row / (rows / b) * t + host[i];
-    }
-    n = ids.size;
+    op.indices(*ids, "ids", 0, t);
   }
-  if (n < 2) op.fail("needs at least 2 rows for a variance, got 1");
-  return op.number(op.backend(x).featureStd(op.in(x), index.empty() ? nullptr : index.data(), n, d));
+  if (rows * n < 2) op.fail("needs at least 2 rows for a variance, got 1");
+  const Tensor result = op.make(x, {1}, DType::F64);
+  op.backend(x).featureStd(op.in(x), ids ? ids->as<int32_t>() : nullptr, b, t, rows, n, d, result.as<double>());
+  return op.result(result);
 }
 
 Napi::Value crossEntropy(Op& op) {
@@ -113,29 +110,22 @@ Napi::Value crossEntropy(Op& op) {
   Options options = op.options(2);
   const Arg smoothingArg = options["smoothing"];
   const double smoothing = op.absent(smoothingArg) ? 0 : op.between(smoothingArg, 0, 1);
-  const int64_t none = std::numeric_limits<int64_t>::min();
   const Arg ignoreArg = options["ignore"];
-  const int64_t ignore = op.absent(ignoreArg) ? none : op.integer(ignoreArg, -(int64_t{1} << 31), (int64_t{1} << 31) - 1);
+  const int64_t ignore =
+      op.absent(ignoreArg) ? kNoIndex : op.integer(ignoreArg, -(int64_t{1} << 31), (int64_t{1} << 31) - 1);
   const double gradScale = op.finite(options["gradScale"], 1);
   options.done();
-  if (ignore == none) {
-    op.indices(labels, "labels", 0, c);
-  } else {
-    std::vector<int32_t> host(static_cast<size_t>(n));
-    op.backend(labels).toHost(host.data(), labels.data(), static_cast<int64_t>(labels.bytes()));
-    for (size_t i = 0; i < host.size(); ++i) {
-      if (host[i] != ignore && (host[i] < 0 || host[i] >= c)) {
-        op.fail("labels", "value " + std::to_string(host[i]) + " at element " + std::to_string(i) +
-                              " is outside [0, " + std::to_string(c) + ")");
-      }
-    }
-  }
-  const Tensor dlogits = op.make(logits, logits.shape);
-  const CrossEntropyResult r = op.backend(logits).crossEntropy(op.in(logits), labels.as<int32_t>(), op.out(dlogits), n,
-                                                               c, smoothing, ignore, gradScale);
+  op.indices(labels, "labels", 0, c, ignore);
+  const Tensor dlogits = op.make(logits, logits.shape), scalars = op.make(logits, {2}, DType::F64);
+  op.backend(logits).crossEntropy(op.in(logits), labels.as<int32_t>(), op.out(dlogits), scalars.as<double>(), n, c,
+                                  smoothing, ignore, gradScale);
+  Tensor loss = scalars, count = scalars;
+  loss.shape = count.shape = {1};
+  loss.size = count.size = 1;
+  count.offset += static_cast<int64_t>(sizeof(double));
   Napi::Object result = op.object();
-  result.Set("loss", r.loss);
-  result.Set("count", static_cast<double>(r.count));
+  result.Set("loss", op.result(loss));
+  result.Set("count", op.result(count));
   result.Set("dlogits", op.result(dlogits));
   return result;
 }

@@ -181,20 +181,7 @@ Napi::Value sliceBackward(Op& op) {
 }
 
 Napi::Value concat(Op& op) {
-  const Arg list = op(0, "tensors");
-  bool array = false;
-  uint32_t count = 0;
-  if (list.value != nullptr) napi_is_array(op.env, list.value, &array);
-  if (array) napi_get_array_length(op.env, list.value, &count);
-  if (count < 1 || count > 4096) op.fail("tensors", "expected an array of 1 to 4096 tensors");
-  std::vector<Tensor> tensors;
-  tensors.reserve(count);
-  for (uint32_t i = 0; i < count; ++i) {
-    napi_value element = nullptr;
-    if (napi_get_element(op.env, list.value, i, &element) != napi_ok) throw Napi::Error::New(op.env);
-    const std::string name = "tensors[" + std::to_string(i) + "]";
-    tensors.push_back(op.tensor({element, name.c_str()}));
-  }
+  const std::vector<Tensor> tensors = op.tensors(op(0, "tensors"));
   const Tensor& first = tensors.front();
   op.rank(first, "tensors[0]", 1, kMaxRank);
   const int dim = dimension(op, op(1, "dim"), first.shape.rank);

@@ -131,6 +131,9 @@ describe.each(FLOATS)('elementwise in %s', (dtype: Float) => {
           t,
           nd(shape, (i) => 2 * x.data[i]!),
         );
+        k.scale_(t, k.full([1], 0.5));
+        expectClose(t, x);
+        k.scale_(t, 2);
         k.axpy_(t, 0.5, up(y, dtype));
         expectClose(
           t,
@@ -138,8 +141,8 @@ describe.each(FLOATS)('elementwise in %s', (dtype: Float) => {
         );
         const total = x.data.reduce((a, b) => a + b, 0);
         const squares = x.data.reduce((a, b) => a + b * b, 0);
-        expect(k.sum(up(x, dtype, 1))).toBeCloseTo(total, 8);
-        expect(k.sumSquares(up(x, dtype, 1))).toBeCloseTo(squares, 8);
+        expect(k.item(k.sum(up(x, dtype, 1)))).toBeCloseTo(total, 8);
+        expect(k.item(k.sumSquares(up(x, dtype, 1)))).toBeCloseTo(squares, 8);
         if (shape.length === 0) continue;
         const s = random([shape[0]!], 3);
         const inner = sizeOf(shape) / shape[0]!;
@@ -280,7 +283,9 @@ test(
       k.setThreads(n);
       k.normal_(x, 0, 1, { seed: 1, update: 2, stream: 3 });
       const y = k.dropout(x, 0.5, { seed: 1, update: 2, stream: 4 });
-      return [k.sum(x), k.sumSquares(x), k.sum(y), k.sum(k.sumTo(x.view(0, [1000, 1000]), [1000]))];
+      return [k.sum(x), k.sumSquares(x), k.sum(y), k.sum(k.sumTo(x.view(0, [1000, 1000]), [1000]))].map(
+        k.item,
+      );
     });
     k.setThreads(threads);
     for (const result of results) expect(result).toEqual(results[0]);

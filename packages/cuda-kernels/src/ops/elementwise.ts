@@ -22,8 +22,8 @@ export function scale(x: RawTensor, alpha: number): RawTensor {
   return native.scale!(x, alpha) as RawTensor;
 }
 
-/** x = alpha x */
-export function scale_(x: RawTensor, alpha: number): void {
+/** x = alpha x; alpha may be an f32 tensor of one element. */
+export function scale_(x: RawTensor, alpha: number | RawTensor): void {
   native.scale_!(x, alpha);
 }
 
@@ -71,14 +71,14 @@ export function sumTo(dy: RawTensor, shape: Shape): RawTensor {
   return native.sumTo!(dy, shape) as RawTensor;
 }
 
-/** Sum of all elements, in double. */
-export function sum(x: RawTensor): number {
-  return native.sum!(x) as number;
+/** Sum of all elements, f64 [1]. */
+export function sum(x: RawTensor): RawTensor {
+  return native.sum!(x) as RawTensor;
 }
 
-/** Sum of squares, in double; the same for any number of threads. */
-export function sumSquares(x: RawTensor): number {
-  return native.sumSquares!(x) as number;
+/** Sum of squares, f64 [1]; the same for any number of threads. */
+export function sumSquares(x: RawTensor): RawTensor {
+  return native.sumSquares!(x) as RawTensor;
 }
 
 /** [B, T, D] -> [B, D]: mean over the tokens from `skip` on. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import * as k from '../index.js';
 import { clean, down, expectClose, fromBf16, generator, nd, random, toBf16, up } from '../test-support/nd.js';
 
-const DTYPES: k.DType[] = ['f32', 'bf16', 'f16', 'i32', 'i64', 'u8'];
+const DTYPES: k.DType[] = ['f32', 'bf16', 'f16', 'i32', 'i64', 'u8', 'f64'];
 
 /** The value of the bits of an f16. */
 function fromF16(bits: number): number {
@@ -174,6 +174,70 @@ describe('casts', () => {
     }),
   );
 });
+
+test(
+  'f64 is kept to the last digit, where it is asked for',
+  clean(() => {
+    const values = Float64Array.of(Math.PI, -1e300, 2 ** 53 - 1);
+    const t = k.fromArray(values, [3], { dtype: 'f64' });
+    expect(k.toArray(t)).toEqual(values);
+    expect(k.item(k.slice(t, 0, 0, 1))).toBe(Math.PI);
+    expect(k.toArray(k.cast(k.cast(t, 'i64'), 'f64'))).toEqual(Float64Array.of(3, -(2 ** 63), 2 ** 53 - 1));
+    expect(k.toArray(k.cast(t, 'f32'))).toEqual(Float32Array.from(values));
+    k.write_(t, Float64Array.of(0.1, 0.2, 0.3));
+    expect(k.toArray(t)).toEqual(Float64Array.of(0.1, 0.2, 0.3));
+    k.fill_(t, 0.1);
+    expect(k.item(k.slice(t, 0, 2, 1))).toBe(0.1);
+    expect(() => k.add(t, t)).toThrow('add: a: expected dtype f32 or bf16, got f64');
+  }),
+);
+
+test(
+  'values are read later as they were',
+  clean(() => {
+    const [a, b] = [k.full([2], 0.1, 'f64'), k.fromArray(Int32Array.of(3, -4, 5), [3])];
+    const read = k.readLater([a, b.view(1, [2])]);
+    k.fill_(a, 7);
+    b.dispose();
+    for (let again = 0; again < 2; again++) {
+      expect(read.get()).toEqual([Float64Array.of(0.1, 0.1), Int32Array.of(-4, 5)]);
+    }
+    expect(() => k.readLater([])).toThrow('readLater: tensors: expected an array of 1 to 4096 tensors');
+    expect(() => k.readLater([b])).toThrow('readLater: tensors[0]: the tensor i32[3] is disposed');
+  }),
+);
+
+test(
+  'what is known of indices follows whatever is written to them',
+  clean(() => {
+    const table = k.zeros([4, 2]);
+    const refused = (ids: k.RawTensor, value: number, at: number) =>
+      expect(() => k.embedding(ids, table)).toThrow(`value ${value} at element ${at} is outside [0, 4)`);
+    const ids = k.fromArray(Int32Array.of(0, 3, 2, 9), [4]);
+    refused(ids, 9, 3);
+    refused(ids.view(2, [2]), 9, 1);
+    k.embedding(ids.view(0, [3]), table);
+    k.write_(ids, Int32Array.of(0, 1, 2, 3));
+    k.embedding(ids, table);
+    const second = ids.view(1, [2]);
+    k.write_(second, Int32Array.of(1, 5));
+    refused(ids, 5, 2);
+    refused(second, 5, 1);
+    k.write_(second, Int32Array.of(1, 2));
+    k.embedding(ids, table);
+    k.fill_(second, -1);
+    refused(second, -1, 0);
+    k.write_(second, Int32Array.of(1, 2));
+    k.copy_(second, k.full([2], 7, 'i32'));
+    refused(second, 7, 0);
+    k.write_(second, Int32Array.of(1, 2));
+    k.writeBytes_(second, new Uint8Array(Int32Array.of(2, 4).buffer));
+    refused(second, 4, 1);
+    k.write_(second, Int32Array.of(1, 2));
+    k.write_(second, Float32Array.of(1, 6));
+    refused(second, 6, 1);
+  }),
+);
 
 test(
   'views share memory and keep it alive',

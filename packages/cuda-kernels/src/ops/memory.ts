@@ -16,7 +16,7 @@ export function full(shape: Shape, value: number, dtype: DType = 'f32', device: 
   return native.full!(shape, value, dtype, device) as RawTensor;
 }
 
-/** Copies a typed array. The dtype is the array's unless given; Uint16Array (bits of bf16 or f16) needs one. */
+/** Copies a typed array. The dtype is the array's unless given, f32 for a Float64Array; Uint16Array (bits of bf16 or f16) needs one. */
 export function fromArray(
   data: HostInput,
   shape: Shape,
@@ -28,6 +28,20 @@ export function fromArray(
 /** A copy of the elements; bf16 and f16 as their bits. */
 export function toArray(t: RawTensor): HostArray {
   return native.toArray!(t) as HostArray;
+}
+
+/** Values on their way to the host. */
+export interface Readback {
+  /** The values at the time of `readLater`, one array per tensor. Waits if they have not arrived. */
+  get(): HostArray[];
+}
+
+/**
+ * Starts to copy tensors of one device to the host without waiting for it. The tensors may be written to or freed at
+ * once; on a device that is not asynchronous the values are there already.
+ */
+export function readLater(tensors: readonly RawTensor[]): Readback {
+  return { get: native.readLater!(tensors) as () => HostArray[] };
 }
 
 /** The value of a tensor with one element. */

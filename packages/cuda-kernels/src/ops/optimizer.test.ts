@@ -96,3 +96,45 @@ test(
     );
   }),
 );
+
+test(
+  'the gradients of an update are judged and clipped on the device',
+  clean(() => {
+    const f64 = (...values: number[]) =>
+      k.fromArray(Float64Array.from(values), [values.length], { dtype: 'f64' });
+    const judged = (...args: Parameters<typeof k.gradControl>) => [...k.toArray(k.gradControl(...args))];
+    expect(judged(f64(9, 16))).toEqual([5, 1, 1]);
+    expect(judged(f64(25), f64(1, -2), { gradScale: 0.5, clipNorm: 4 })).toEqual([2.5, 0.5, 1]);
+    expect(judged(f64(25), null, { gradScale: 0.5, clipNorm: 1 })).toEqual([2.5, 0.5 / (2.5 + 1e-6), 1]);
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(judged(f64(9, bad))[2]).toBe(0);
+      expect(judged(f64(9, 16), f64(1, bad))[2]).toBe(0);
+    }
+    expect(() => k.gradControl(k.zeros([1]))).toThrow('gradControl: squares: expected dtype f64, got f32');
+  }),
+);
+
+test(
+  'a control replaces the scale of the gradients, or leaves everything but them alone',
+  clean(() => {
+    const state = () => [1, 2, 3, 4, 5].map((seed) => up(random([1001], seed), 'f32', seed)) as K5;
+    type K5 = [k.RawTensor, k.RawTensor, k.RawTensor, k.RawTensor, k.RawTensor];
+    const all = (tensors: K5) => tensors.map((t) => k.bytes(t));
+    const step = ([p, g, m, v, teacher]: K5, options: { gradScale?: number; control?: k.RawTensor }) =>
+      k.adam_(p, g, m, v, { ...BASE, step: 2, zeroGrad: true, teacher, emaDecay: 0.9, ...options });
+    const control = (norm: number) => k.gradControl(k.full([1], norm ** 2, 'f64'), null, { gradScale: 0.25 });
+    const [plain, controlled, skipped] = [state(), state(), state()];
+    for (const t of [plain[3], controlled[3], skipped[3]]) k.fill_(t, 0.5);
+    const before = all(skipped);
+    step(plain, { gradScale: 0.25 });
+    step(controlled, { control: control(1) });
+    expect(all(controlled).every((bytes, i) => same(bytes, k.bytes(plain[i]!)))).toBe(true);
+    step(skipped, { control: control(Number.NaN) });
+    k.ema_(skipped[4], skipped[0], 0.5, control(Number.NaN));
+    const after = all(skipped);
+    expect(after.map((bytes, i) => same(bytes, before[i]!))).toEqual([true, false, true, true, true]);
+    expect(after[1]!.every((byte) => byte === 0)).toBe(true);
+    k.ema_(skipped[4], skipped[0], 0.5, control(1));
+    expect(same(k.bytes(skipped[4]), before[4]!)).toBe(false);
+  }),
+);

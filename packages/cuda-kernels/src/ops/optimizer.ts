@@ -1,4 +1,4 @@
-/** One pass over the flat f32 arenas. */
+/** What happens to the gradients: one pass over the flat f32 arenas, without the host. */
 import { native } from '../native.js';
 import type { RawTensor } from '../types.js';
 
@@ -17,6 +17,24 @@ export interface AdamOptions {
   /** Averaged in the same pass: teacher = emaDecay teacher + (1 - emaDecay) p; left alone at emaDecay 1. */
   teacher?: RawTensor | null;
   emaDecay?: number;
+  /** From `gradControl`: its factor replaces gradScale, and an update that is not applied only zeroes g (zeroGrad). */
+  control?: RawTensor | null;
+}
+
+/**
+ * Decides about an update on the device: f64 [3], the global norm of the scaled gradients before clipping, the factor for
+ * Adam, and 1, or 0 for an update that must change nothing because its norm or one of the losses is not finite.
+ *
+ * @param squares f64, sums of squares of all gradients
+ * @param losses f64
+ * @param options gradScale: factor on the gradients, default 1; clipNorm: largest norm, 0 (default) for no clipping
+ */
+export function gradControl(
+  squares: RawTensor,
+  losses?: RawTensor | null,
+  options?: { gradScale?: number; clipNorm?: number },
+): RawTensor {
+  return native.gradControl!(squares, losses, options) as RawTensor;
 }
 
 /**
@@ -27,7 +45,12 @@ export function adam_(p: RawTensor, g: RawTensor, m: RawTensor, v: RawTensor, op
   native.adam_!(p, g, m, v, options);
 }
 
-/** teacher = decay teacher + (1 - decay) student; left alone at decay 1. */
-export function ema_(teacher: RawTensor, student: RawTensor, decay: number): void {
-  native.ema_!(teacher, student, decay);
+/** teacher = decay teacher + (1 - decay) student; left alone at decay 1 and when `control` says "not applied". */
+export function ema_(
+  teacher: RawTensor,
+  student: RawTensor,
+  decay: number,
+  control?: RawTensor | null,
+): void {
+  native.ema_!(teacher, student, decay, control);
 }
