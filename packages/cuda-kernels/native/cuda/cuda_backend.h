@@ -32,6 +32,7 @@ class CudaBackend final : public Backend {
   bool computesBf16() const override { return true; }
   std::string isa() const override;
   std::string gemmLibrary() const override;
+  bool asynchronous() const override { return true; }
   void synchronize() override;
 
   void fill(void* dst, DType t, double value, int64_t n) override;
@@ -39,7 +40,8 @@ class CudaBackend final : public Backend {
   void copyBytes(void* dst, const void* src, int64_t bytes) override;
   void toHost(void* host, const void* src, int64_t bytes) override;
   void fromHost(void* dst, const void* host, int64_t bytes) override;
-  int64_t findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi) override;
+  std::unique_ptr<Readback> readback(const std::vector<Piece>& pieces) override;
+  int64_t findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except) override;
 
   void linear(const LinearArgs& a) override;
   void linearGradInput(const LinearGradInputArgs& a) override;
@@ -77,10 +79,11 @@ class CudaBackend final : public Backend {
 
   void accumulateTarget(float* acc, In layer, int64_t b, int64_t t, int64_t d, int64_t skip, TargetNorm norm,
                         double scale, double eps) override;
-  double maskedLoss(const MaskedLossArgs& a) override;
-  double featureStd(In x, const int64_t* index, int64_t n, int64_t d) override;
-  CrossEntropyResult crossEntropy(In logits, const int32_t* labels, Out dlogits, int64_t n, int64_t c,
-                                  double smoothing, int64_t ignore, double gradScale) override;
+  void maskedLoss(const MaskedLossArgs& a) override;
+  void featureStd(In x, const int32_t* ids, int64_t b, int64_t t, int64_t rows, int64_t n, int64_t d,
+                  double* result) override;
+  void crossEntropy(In logits, const int32_t* labels, Out dlogits, double* result, int64_t n, int64_t c,
+                    double smoothing, int64_t ignore, double gradScale) override;
 
   void unary(Unary op, In x, Out y, int64_t n) override;
   void unaryBackward(Unary op, In dy, In x, In y, Out dx, int64_t n) override;
@@ -89,8 +92,8 @@ class CudaBackend final : public Backend {
   void axpy(Out y, double alpha, In x, int64_t n) override;
   void scaleRows(In x, const float* s, Out y, int64_t b, int64_t inner) override;
   void sumTo(In x, Out y, int64_t outer, int64_t inner) override;
-  double sum(In x, int64_t n) override;
-  double sumSquares(In x, int64_t n) override;
+  void sum(In x, int64_t n, double* result) override;
+  void sumSquares(In x, int64_t n, double* result) override;
   void meanTokens(In x, Out y, int64_t b, int64_t t, int64_t d, int64_t skip) override;
   void meanTokensBackward(In dy, Out dx, int64_t b, int64_t t, int64_t d, int64_t skip) override;
   void softmax(In x, Out y, int64_t rows, int64_t d) override;
@@ -101,8 +104,10 @@ class CudaBackend final : public Backend {
   void uniform(Out x, double lo, double hi, const RngKey& key, int64_t n) override;
   void dropout(In x, Out y, double p, const RngKey& key, int64_t n) override;
 
+  void gradControl(const double* squares, int64_t nSquares, const double* losses, int64_t nLosses, double gradScale,
+                   double clipNorm, double* control) override;
   void adam(const AdamArgs& a) override;
-  void ema(float* teacher, const float* student, double decay, int64_t n) override;
+  void ema(float* teacher, const float* student, double decay, int64_t n, const double* control) override;
 
  private:
   /// The library of matrix products, loaded at first use. Throws where it cannot be found.

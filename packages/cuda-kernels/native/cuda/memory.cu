@@ -101,10 +101,10 @@ D2V_KERNEL(kThreads) fillKernel(T* dst, double value, int64_t n) {
   for (int64_t i = firstPiece(); i < n; i += pieceStep()) dst[i] = filled;
 }
 
-D2V_KERNEL(kThreads) rangeKernel(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t* first) {
+D2V_KERNEL(kThreads) rangeKernel(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except, int64_t* first) {
   for (int64_t i = firstPiece(); i < n; i += pieceStep()) {
     const int64_t x = values[i];
-    if (x < lo || x >= hi) {
+    if ((x < lo || x >= hi) && x != except) {
       atomicMin(first, i);
       return;  // later ones of this thread do not matter
     }
@@ -129,6 +129,8 @@ void withType(DType t, const Body& body) {
       return body(int64_t{});
     case DType::U8:
       return body(uint8_t{});
+    case DType::F64:
+      return body(double{});
   }
 }
 
@@ -184,11 +186,11 @@ void CudaBackend::fromHost(void* dst, const void* host, int64_t bytes) {
   staging().up(dst, host, static_cast<size_t>(bytes));
 }
 
-int64_t CudaBackend::findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi) {
+int64_t CudaBackend::findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except) {
   Workspace found(memory_, sizeof(int64_t));
   auto* first = found.as<int64_t>();
   launch(fillKernel<int64_t>, {1}, kWarp, 0, stream_, first, static_cast<double>(kNone), int64_t{1});
-  launch(rangeKernel, gridFor(n, properties_), kThreads, 0, stream_, values, n, lo, hi, first);
+  launch(rangeKernel, gridFor(n, properties_), kThreads, 0, stream_, values, n, lo, hi, except, first);
   int64_t position = 0;
   toHost(&position, first, sizeof position);
   return position == kNone ? -1 : position;

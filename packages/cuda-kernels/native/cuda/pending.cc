@@ -12,6 +12,8 @@ namespace {
 
 }  // namespace
 
+// --- memory
+std::unique_ptr<Readback> CudaBackend::readback(const std::vector<Piece>&) { pending("readback"); }
 // --- gemm
 void CudaBackend::linear(const LinearArgs&) { pending("linear"); }
 void CudaBackend::linearGradInput(const LinearGradInputArgs&) { pending("linearGradInput"); }
@@ -58,9 +60,11 @@ void CudaBackend::embeddingGrad(float*, const int32_t*, In, int64_t, int64_t, in
 void CudaBackend::accumulateTarget(float*, In, int64_t, int64_t, int64_t, int64_t, TargetNorm, double, double) {
   pending("accumulateTarget");
 }
-double CudaBackend::maskedLoss(const MaskedLossArgs&) { pending("maskedLoss"); }
-double CudaBackend::featureStd(In, const int64_t*, int64_t, int64_t) { pending("featureStd"); }
-CrossEntropyResult CudaBackend::crossEntropy(In, const int32_t*, Out, int64_t, int64_t, double, int64_t, double) {
+void CudaBackend::maskedLoss(const MaskedLossArgs&) { pending("maskedLoss"); }
+void CudaBackend::featureStd(In, const int32_t*, int64_t, int64_t, int64_t, int64_t, int64_t, double*) {
+  pending("featureStd");
+}
+void CudaBackend::crossEntropy(In, const int32_t*, Out, double*, int64_t, int64_t, double, int64_t, double) {
   pending("crossEntropy");
 }
 // --- elementwise and reductions
@@ -71,8 +75,8 @@ void CudaBackend::scale(In, double, Out, int64_t) { pending("scale"); }
 void CudaBackend::axpy(Out, double, In, int64_t) { pending("axpy"); }
 void CudaBackend::scaleRows(In, const float*, Out, int64_t, int64_t) { pending("scaleRows"); }
 void CudaBackend::sumTo(In, Out, int64_t, int64_t) { pending("sumTo"); }
-double CudaBackend::sum(In, int64_t) { pending("sum"); }
-double CudaBackend::sumSquares(In, int64_t) { pending("sumSquares"); }
+void CudaBackend::sum(In, int64_t, double*) { pending("sum"); }
+void CudaBackend::sumSquares(In, int64_t, double*) { pending("sumSquares"); }
 void CudaBackend::meanTokens(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokens"); }
 void CudaBackend::meanTokensBackward(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokensBackward"); }
 void CudaBackend::softmax(In, Out, int64_t, int64_t) { pending("softmax"); }
@@ -83,7 +87,10 @@ void CudaBackend::normal(Out, double, double, const RngKey&, int64_t) { pending(
 void CudaBackend::uniform(Out, double, double, const RngKey&, int64_t) { pending("uniform"); }
 void CudaBackend::dropout(In, Out, double, const RngKey&, int64_t) { pending("dropout"); }
 // --- optimizer
+void CudaBackend::gradControl(const double*, int64_t, const double*, int64_t, double, double, double*) {
+  pending("gradControl");
+}
 void CudaBackend::adam(const AdamArgs&) { pending("adam"); }
-void CudaBackend::ema(float*, const float*, double, int64_t) { pending("ema"); }
+void CudaBackend::ema(float*, const float*, double, int64_t, const double*) { pending("ema"); }
 
 }  // namespace d2v::cuda
