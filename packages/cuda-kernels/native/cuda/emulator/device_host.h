@@ -119,6 +119,7 @@ D2V_DEVICE uint32_t packBf16(float first, float second) {
   return toBf16(first).bits | static_cast<uint32_t>(toBf16(second).bits) << 16;
 }
 D2V_DEVICE float fastExp2(float x) { return std::exp2(x); }
+D2V_DEVICE float reciprocal(float x) { return 1.0f / x; }
 D2V_DEVICE float inverseSqrt(float x) { return 1.0f / std::sqrt(x); }
 
 }  // namespace d2v::cuda
