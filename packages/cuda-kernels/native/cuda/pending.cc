@@ -19,9 +19,6 @@ void CudaBackend::linear(const LinearArgs&) { pending("linear"); }
 void CudaBackend::linearGradInput(const LinearGradInputArgs&) { pending("linearGradInput"); }
 void CudaBackend::linearGradWeight(const LinearGradWeightArgs&) { pending("linearGradWeight"); }
 void CudaBackend::matmul(const MatmulArgs&) { pending("matmul"); }
-// --- norm
-void CudaBackend::layerNorm(const LayerNormArgs&) { pending("layerNorm"); }
-void CudaBackend::layerNormBackward(const LayerNormBackwardArgs&) { pending("layerNormBackward"); }
 // --- attention
 void CudaBackend::attention(const AttentionArgs&) { pending("attention"); }
 void CudaBackend::attentionBackward(const AttentionBackwardArgs&) { pending("attentionBackward"); }

@@ -5,6 +5,10 @@
 // `fitsWide`. An f32 operand beside a bf16 one moves N floats as two pieces of 16 bytes.
 #pragma once
 
+#include <cstring>
+#include <string>
+
+#include "../errors.h"
 #include "../types.h"
 #include "device.h"
 
@@ -45,10 +49,36 @@ D2V_DEVICE void store(T* to, const float (&from)[N]) {
 #pragma unroll
   for (int k = 0; k < N; k += each) {
     Vec<T, each> piece;
+    if constexpr (sizeof(T) == 2 && each % 2 == 0) {
+      uint32_t words[each / 2];  // one instruction rounds two numbers
 #pragma unroll
-    for (int i = 0; i < each; ++i) piece[i] = fromFloat<T>(from[k + i]);
+      for (int i = 0; i < each / 2; ++i) words[i] = packBf16(from[k + 2 * i], from[k + 2 * i + 1]);
+      memcpy(&piece, words, sizeof piece);
+    } else {
+#pragma unroll
+      for (int i = 0; i < each; ++i) piece[i] = fromFloat<T>(from[k + i]);
+    }
     *reinterpret_cast<Vec<T, each>*>(to + k) = piece;
   }
+}
+
+/// The address of an operand that has to be of type T (all float operands of a call share one). `what` names it.
+template <typename T>
+inline T* typed(const void* data, DType dtype, const char* what) {
+  const DType expected = sizeof(T) == 2 ? DType::BF16 : DType::F32;
+  if (data != nullptr && dtype != expected) {
+    throw ArgumentError(std::string(what) + ": is " + nameOf(dtype) + " beside operands of " + nameOf(expected) +
+                        "; cast it first");
+  }
+  return static_cast<T*>(const_cast<void*>(data));
+}
+template <typename T>
+inline const T* typed(In x, const char* what) {
+  return typed<T>(x.data, x.dtype, what);
+}
+template <typename T>
+inline T* typed(Out x, const char* what) {
+  return typed<T>(x.data, x.dtype, what);
 }
 
 /// Calls body(T()) with T the element type of `dtype`: float or Bf16.
