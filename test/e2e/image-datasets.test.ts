@@ -95,7 +95,11 @@ describe('one command downloads, prepares and trains 20 updates', () => {
     expect(verified.code, verified.stderr).toBe(0);
     // All is there: no server is asked any more.
     const before = server.requests.length;
-    const again = trainArguments(`${run}-2`, dataset, ['optimization.max_update=1', ...settings]);
+    const again = trainArguments(`${run}-2`, dataset, [
+      'optimization.max_update=1',
+      'data.shuffle=shards',
+      ...settings,
+    ]);
     const offline = await d2v(...withCopies(...again, '--offline'));
     expect(offline.code, offline.stderr).toBe(0);
     expect(server.requests.length).toBe(before);

@@ -65,6 +65,15 @@ export const dataSchema = z.strictObject({
     .default(null)
     .describe('loader threads; 0 = main thread, null = by the cores'),
   prefetch: positive.default(4).describe('batches ready or in the making per worker'),
+  shuffle: z
+    .enum(['samples', 'shards'])
+    .default('samples')
+    .describe(
+      'order of an epoch: all samples mixed, or, for slow disks, shards of tar read from beginning to end, some at once',
+    ),
+  shuffle_shards: positive
+    .default(16)
+    .describe('with shuffle: shards, how many are read at once: the more, the better samples are mixed'),
   drop_last: z
     .boolean()
     .default(false)

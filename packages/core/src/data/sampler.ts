@@ -30,6 +30,8 @@ export interface SamplerOptions {
   /** Where to continue. */
   start?: SamplePosition;
   share?: RankShare;
+  /** The samples of an epoch in their order, each once. Default: `permutation`. */
+  order?: (epoch: number) => Int32Array;
 }
 
 /** Which of the processes that train together this is. Every one draws the same order and takes its share of it. */
@@ -107,8 +109,8 @@ export class EpochSampler {
   private draw(): Slot {
     this.pass(1);
     if (this.order?.epoch !== this.epoch) {
-      const { length, seed } = this.options;
-      this.order = { epoch: this.epoch, indices: permutation(length, seed, this.epoch) };
+      const { length, seed, order = (epoch) => permutation(length, seed, epoch) } = this.options;
+      this.order = { epoch: this.epoch, indices: order(this.epoch) };
     }
     const offset = this.offset - 1;
     return { index: this.order.indices[offset]!, epoch: this.epoch, offset };

@@ -3,6 +3,7 @@ import type { DataConfig } from '../modality/contract.js';
 import { boundsOf } from './batches.js';
 import { LengthSampler } from './length-sampler.js';
 import { EpochSampler, type RankShare, type SamplePosition, type Slot } from './sampler.js';
+import { checkShards, shardOrder } from './shard-order.js';
 
 /** Samples to be loaded together. */
 export interface SampledBatch {
@@ -41,6 +42,8 @@ export interface UpdateSamplerOptions {
   samples: number;
   /** See `lengthsOf`; needed for `data.batch_length`. */
   lengths: Float64Array | null;
+  /** See `DataSource.shards`; needed for `data.shuffle: shards`. */
+  shards?: ArrayLike<number> | null;
   start?: SamplePosition;
   /** This process among those that train together, each of which takes batches of that size. Default: alone. */
   share?: RankShare;
@@ -50,6 +53,7 @@ export interface UpdateSamplerOptions {
 export function createUpdateSampler(options: UpdateSamplerOptions): UpdateSampler {
   const { data, updateFreq, seed, samples, lengths, start, share } = options;
   const bounds = boundsOf(data);
+  const order = shardsInOrder(options);
   if (bounds.length !== null) {
     if (!lengths) {
       throw new D2vError(
@@ -66,7 +70,25 @@ export function createUpdateSampler(options: UpdateSamplerOptions): UpdateSample
     dropLast: data.drop_last,
     start,
     share,
+    order,
   });
+}
+
+/** The order that `data.shuffle: shards` asks for; undefined: that of the sampler. */
+function shardsInOrder({ data, seed, samples, shards }: UpdateSamplerOptions) {
+  if (data.shuffle !== 'shards') return undefined;
+  if (!shards) {
+    throw new D2vError(
+      'data.shuffle: shards needs tar shards (a folder, a range, or a prepared dataset); this data has none: set it to samples',
+    );
+  }
+  if (boundsOf(data).length !== null) {
+    throw new D2vError(
+      'data.shuffle: shards goes with data.batch_size; batches by length draw from all samples: set data.batch_length to null, or data.shuffle to samples',
+    );
+  }
+  checkShards(shards, samples, 'data.shuffle');
+  return (epoch: number) => shardOrder(shards, samples, data.shuffle_shards, seed, epoch);
 }
 
 /** Batches of one number of samples, whatever their lengths. */

@@ -73,6 +73,11 @@ export interface DataSource {
    */
   sizes?(): Float64Array;
   /**
+   * Of samples that lie in shards: index of the first sample of each, ascending from 0; the samples of one follow each other as
+   * in its file. What `data.shuffle: shards` reads in this order.
+   */
+  shards?(): ArrayLike<number>;
+  /**
    * Files without which the model cannot be used, by plain file names, e.g. `tokenizer.json`. They are saved inside the
    * checkpoint and come back as `OpenDataOptions.assets`. The same for every part of the data.
    */

@@ -47,6 +47,7 @@ export class RunPart {
       seed: view.common.seed,
       samples: source.length,
       lengths: lengthsOf(source),
+      shards: source.shards?.(),
       start: state?.position,
     });
     if (sampler.moved) {

@@ -8,6 +8,8 @@ import { cropStretch, partOf, type partsToSample } from './parts.js';
 /** A file and what is known of it before it is decoded. */
 export interface ClipFile extends AudioPlace {
   className?: string;
+  /** The shard it lies in. */
+  shard?: string;
   /** Its name among other samples of a shard. */
   key?: string;
   /** Samples at the rate of the config; 0 if it cannot be told. */
@@ -54,6 +56,7 @@ export function clipSource(
       return describe(clips[index]!, file.key ?? titleOf(file), rate);
     },
     label,
+    ...(clips.every(({ file }) => file.shard !== undefined) && { shards: () => shardStarts(clips) }),
     sizes: () =>
       Float64Array.from(clips, ({ file, part, parts }) => {
         const { count } = partOf(file.samples, part, parts);
@@ -83,6 +86,11 @@ export function clipSource(
       }
     },
   };
+}
+
+/** Where each run of clips of one shard begins. */
+function shardStarts(clips: readonly Clip[]): number[] {
+  return clips.flatMap(({ file }, i) => (file.shard === clips[i - 1]?.file.shard ? [] : [i]));
 }
 
 /** Where a batch whose clips are cropped to the shortest cuts this one, from 0 (its start) to 1 (its end). */

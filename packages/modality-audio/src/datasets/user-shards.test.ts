@@ -55,6 +55,8 @@ describe('tar shards', () => {
     ]);
     await put('b.tar', [{ path: '5.opus', content: fixtureBytes('tone.opus') }]);
     const source = await open();
+    // The third sound gives two clips.
+    expect(source.shards!()).toEqual([0, 4]);
     const shown = Array.from({ length: source.length }, (_, i) => source.describe(i));
     expect(shown[0]).toBe(`${join(root, 'a.tar')}: x/1 "hello there"`);
     expect(shown[1]).toBe(`${join(root, 'a.tar')}: x/2 "two"`);

@@ -49,6 +49,11 @@ describe('shards of the user', () => {
       await open(folder, 'all'),
     ];
     expect(all.length).toBe(24);
+    expect(all.shards!()).toEqual([0, 12]);
+    const inFirst = Array.from({ length: train.length }, (_, i) => train.describe(i)).filter((name) =>
+      name.includes('a-000.tar'),
+    );
+    expect(train.shards!()).toEqual([0, inFirst.length]);
     const keys = [...Array(12).keys()].flatMap((i) => [`x${i}`, `y${i}`]);
     expect(valid.length).toBe(keys.filter((key) => isHeldOut(key, 0.3)).length);
     expect(train.length + valid.length).toBe(24);
@@ -102,7 +107,9 @@ describe('shards of the user', () => {
     await shard('imagenet1k-train-0000.tar', await samples('a', 5));
     await shard('imagenet1k-validation-00.tar', await samples('b', 3));
     expect([(await open(folder, 'train')).length, (await open(folder, 'valid')).length]).toEqual([5, 3]);
-    expect((await open(folder, 'all')).label!(6)).toBe(1);
+    const all = await open(folder, 'all');
+    expect(all.label!(6)).toBe(1);
+    expect(all.shards!()).toEqual([0, 5]);
   });
 
   it('are not what a folder of images is taken for because a tar lies in it', async () => {

@@ -136,6 +136,7 @@ export async function openShards(
     license: contents.license,
     describe,
     key,
+    shards: () => startsOf(opened, members),
     async get(index, rng, mode) {
       const { shards, index: at, field } = memberOf(index);
       const bytes = (await shards.read(at, field(at)))!;
@@ -174,6 +175,20 @@ function fieldsOf(shards: TarShards, { raw, name }: ShardContents): string[] {
   throw new D2vError(
     `${name}: the samples of these shards hold no images (they hold ${shards.fields.join(', ') || 'nothing'}; images are ${IMAGE_EXTENSIONS.join(', ')})${raws}`,
   );
+}
+
+/** Where each shard begins among the samples that are taken. */
+function startsOf(opened: readonly TarShards[], members: readonly Uint32Array[]): number[] {
+  let before = 0;
+  return opened.flatMap((shards, i) => {
+    let at = 0;
+    const starts = shards.starts.map((first) => {
+      while (at < members[i]!.length && members[i]![at]! < first) at++;
+      return before + at;
+    });
+    before += members[i]!.length;
+    return starts;
+  });
 }
 
 /** A plain ending goes before one with a part in front, such as `mask.png`. */

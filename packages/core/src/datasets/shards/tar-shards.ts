@@ -57,6 +57,11 @@ export class TarShards {
     return new TarShards(shards);
   }
 
+  /** Number of the first sample of each shard. */
+  get starts(): number[] {
+    return this.shards.map(({ first }) => first);
+  }
+
   /** Class index of a sample; -1 if it has none. */
   label(index: number): number {
     const shard = this.shardOf(index);

@@ -55,6 +55,7 @@ export class SoundTable {
     const table = new SoundTable(path, Float64Array.from(starts));
     const sounds: TableSound[] = [];
     const classes = new Map<string, string>();
+    const files = new Map<string, string>();
     for (let i = 0; i + 1 < starts.length; i++) {
       const row = parseRow(bytes.toString('utf8', starts[i], starts[i + 1]), path, i);
       if (!keep(row)) continue;
@@ -63,7 +64,11 @@ export class SoundTable {
       if (name !== undefined && !classes.has(name)) classes.set(name, name);
       const length =
         row.rate === rate || row.rate === 0 ? samples : Resampler.get(row.rate, rate).outputLength(samples);
-      sounds.push(new TableSound(table, i, length, name === undefined ? undefined : classes.get(name)));
+      if (!files.has(row.file)) files.set(row.file, table.resolve(row));
+      const shard = row.part && files.get(row.file);
+      sounds.push(
+        new TableSound(table, i, length, name === undefined ? undefined : classes.get(name), shard),
+      );
     }
     return sounds;
   }
@@ -87,13 +92,14 @@ export class SoundTable {
   }
 }
 
-/** A sound of a table as a file of clips. It holds little more than two numbers. */
+/** A sound of a table as a file of clips. It holds little more than two numbers: strings are shared. */
 export class TableSound implements ClipFile {
   constructor(
     private readonly table: SoundTable,
     private readonly index: number,
     readonly samples: number,
     readonly className: string | undefined,
+    readonly shard: string | undefined,
   ) {}
 
   get path(): string {
