@@ -37,7 +37,7 @@ export async function prepare(options: BenchOptions, log: (message: string) => v
   const modality = await entry.load();
   const set = [
     ...workload.set,
-    ...(onGpu(options.device) ? workload.onGpu : []),
+    ...(onGpu(options.device) || options.predict ? workload.onGpu : []),
     `common.device=${options.device}`,
     `common.dtype=${options.dtype}`,
     ...options.set,

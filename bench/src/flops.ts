@@ -25,8 +25,12 @@ export interface UpdateShape {
   teacherBlocks: number;
   /** Forward FLOPs of local features, learned from the gradient of all rows. Default 0. */
   featuresPerSample?: number;
+  /** Numbers that the layers of local features write for a sample. Default 0. */
+  featureElements?: number;
   /** Forward FLOPs of relative positions: for all tokens of every row, and once per sample for the teacher. Default 0. */
   positionsPerToken?: number;
+  /** Layers of relative positions. */
+  positionLayers?: number;
   decoder: {
     width: number;
     groups: number;

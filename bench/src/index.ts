@@ -2,7 +2,9 @@
 import { D2vError } from '@d2v/core';
 import { benchMemory, benchUpdates, prepare } from './bench.js';
 import { parseOptions, usage } from './options.js';
+import { predict } from './predict.js';
 import { formatMemory, formatReport } from './report.js';
+import { GPUS } from './roofline.js';
 
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2));
@@ -16,6 +18,10 @@ async function main(): Promise<number> {
   const bench = await prepare(options, log);
   const print = <T>(report: T, format: (report: T) => string) =>
     console.log(options.json ? JSON.stringify(report) : format(report));
+  if (options.predict) {
+    console.log(predict(bench, GPUS[options.predict]!));
+    return 0;
+  }
   if (options.memory) {
     const report = await benchMemory(bench);
     print(report, formatMemory);

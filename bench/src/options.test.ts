@@ -42,6 +42,7 @@ describe('parseOptions', () => {
     [['image', '--updates', 'many'], /--updates must be a whole number/],
     [['image', '--updates', '0'], /--updates/],
     [['image', '--dtype', 'f64'], /f32 or bf16/],
+    [['image', '--predict', 'abacus'], /a100, h100, h200/],
     [['image', '--faster'], /--faster/],
     [['image', '--peer', '--set', 'model.depth=1'], /not with --peer/],
   ])('refuses %j', (args, message) => {

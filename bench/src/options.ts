@@ -1,6 +1,7 @@
 /** The command line of `pnpm bench`. */
 import { parseArgs } from 'node:util';
 import { D2vError } from '@d2v/core';
+import { GPUS } from './roofline.js';
 
 export interface BenchOptions {
   modality: string;
@@ -11,6 +12,8 @@ export interface BenchOptions {
   peer: boolean;
   /** Only watch memory over many updates. */
   memory: boolean;
+  /** Only predict the time on this GPU (a name of roofline.ts) from the operations counted. */
+  predict: string | null;
   /** Measure how long updates wait for data. */
   data: boolean;
   threads: number;
@@ -30,6 +33,8 @@ same process.
   --updates <n>     measured updates (default: as many as take about a minute)
   --peer            also run the same model in PyTorch, in turns with ours (needs python3 with torch)
   --memory          instead: watch memory over --updates updates (default 500); exit code 1 if it grows
+  --predict <gpu>   instead: the least time that an update can take on a100, h100 or h200, from counted FLOPs and bytes;
+                    needs no GPU
   --no-data         leave out how long updates wait for data
   --threads <n>     threads of both sides (default: all cores)
   --device <name>   cpu (default) or cuda, for both sides; a GPU gets larger batches
@@ -66,6 +71,7 @@ export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
     updates: values.updates === undefined ? null : count('--updates', values.updates),
     peer: values.peer,
     memory: values.memory,
+    predict: values.predict === undefined ? null : gpuName(values.predict),
     data: !values['no-data'],
     threads: values.threads === undefined ? 0 : count('--threads', values.threads),
     device,
@@ -84,6 +90,7 @@ function parse(argv: readonly string[]) {
       updates: { type: 'string' },
       peer: { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
+      predict: { type: 'string' },
       'no-data': { type: 'boolean', default: false },
       threads: { type: 'string' },
       device: { type: 'string', default: 'cpu' },
@@ -93,6 +100,11 @@ function parse(argv: readonly string[]) {
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
+}
+
+function gpuName(name: string): string {
+  if (Object.hasOwn(GPUS, name)) return name;
+  throw new D2vError(`--predict must be one of ${Object.keys(GPUS).join(', ')}`);
 }
 
 function count(name: string, text: string): number {

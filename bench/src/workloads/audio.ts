@@ -35,24 +35,28 @@ function randomClips(config: RunConfig, seed: number): Batch {
   };
 }
 
-/** Tokens of a clip, and the multiply-adds' FLOPs of its feature encoder with the projection to the model's width. */
-function featureCost(config: RunConfig): { tokens: number; perSample: number } {
-  let [length, inputs, perSample] = [clipLength(config), 1, 0];
+/** Tokens of a clip, the FLOPs of its feature encoder with the projection to the model's width, and what it writes. */
+function featureCost(config: RunConfig): { tokens: number; perSample: number; elements: number } {
+  let [length, inputs, perSample, elements] = [clipLength(config), 1, 0, 0];
   for (const [width, kernel, stride] of section(config).feature_encoder_spec) {
     length = Math.floor((length - kernel) / stride) + 1;
     perSample += 2 * length * inputs * kernel * width;
+    elements += length * width;
     inputs = width;
   }
-  return { tokens: length, perSample: perSample + 2 * length * inputs * config.model.embed_dim };
+  const projection = 2 * length * inputs * config.model.embed_dim;
+  return { tokens: length, perSample: perSample + projection, elements };
 }
 
 function shape(config: RunConfig, kept: number) {
-  const { tokens, perSample } = featureCost(config);
+  const { tokens, perSample, elements } = featureCost(config);
   const { conv_pos_width, conv_pos_depth, conv_pos_groups } = section(config);
   const kernel = Math.max(3, Math.floor(conv_pos_width / conv_pos_depth));
   return {
     ...sharedShape(config, section(config), { tokens, kept, rank: 1 }),
     featuresPerSample: perSample,
+    featureElements: elements,
+    positionLayers: conv_pos_depth,
     positionsPerToken: (2 * conv_pos_depth * kernel * config.model.embed_dim ** 2) / conv_pos_groups,
   };
 }
