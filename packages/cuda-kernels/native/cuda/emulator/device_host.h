@@ -121,6 +121,5 @@ D2V_DEVICE uint32_t packBf16(float first, float second) {
 D2V_DEVICE float fastExp2(float x) { return std::exp2(x); }
 D2V_DEVICE float reciprocal(float x) { return 1.0f / x; }
 D2V_DEVICE float inverseSqrt(float x) { return 1.0f / std::sqrt(x); }
-D2V_DEVICE float reciprocal(float x) { return 1.0f / x; }
 
 }  // namespace d2v::cuda
