@@ -65,20 +65,11 @@ void CudaBackend::crossEntropy(In, const int32_t*, Out, double*, int64_t, int64_
   pending("crossEntropy");
 }
 // --- elementwise and reductions
-void CudaBackend::unary(Unary, In, Out, int64_t) { pending("unary"); }
-void CudaBackend::unaryBackward(Unary, In, In, In, Out, int64_t) { pending("unaryBackward"); }
-void CudaBackend::binary(Binary, In, In, Out, int64_t, int64_t) { pending("binary"); }
-void CudaBackend::scale(In, double, Out, int64_t) { pending("scale"); }
-void CudaBackend::axpy(Out, double, In, int64_t) { pending("axpy"); }
-void CudaBackend::scaleRows(In, const float*, Out, int64_t, int64_t) { pending("scaleRows"); }
 void CudaBackend::sumTo(In, Out, int64_t, int64_t) { pending("sumTo"); }
 void CudaBackend::sum(In, int64_t, double*) { pending("sum"); }
 void CudaBackend::sumSquares(In, int64_t, double*) { pending("sumSquares"); }
 void CudaBackend::meanTokens(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokens"); }
 void CudaBackend::meanTokensBackward(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokensBackward"); }
-void CudaBackend::softmax(In, Out, int64_t, int64_t) { pending("softmax"); }
-void CudaBackend::softmaxBackward(In, In, Out, int64_t, int64_t) { pending("softmaxBackward"); }
-void CudaBackend::logSoftmax(In, Out, int64_t, int64_t) { pending("logSoftmax"); }
 // --- random
 void CudaBackend::normal(Out, double, double, const RngKey&, int64_t) { pending("normal"); }
 void CudaBackend::uniform(Out, double, double, const RngKey&, int64_t) { pending("uniform"); }
