@@ -75,6 +75,6 @@ struct RngKey {
   uint32_t update = 0;
 };
 
-enum class Activation : uint8_t { None, Gelu };  // gelu is the exact one, x * Phi(x)
+enum class Activation : uint8_t { None, Gelu };  // x Phi(x); in bf16 on a GPU, linear layers use the tanh form
 
 }  // namespace d2v

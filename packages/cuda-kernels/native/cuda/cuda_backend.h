@@ -16,6 +16,7 @@
 namespace d2v::cuda {
 
 class GemmLibrary;
+struct GemmProblem;
 class Staging;
 
 /// Device memory of GPU number `device`: the caching allocator on top of the driver.
@@ -112,6 +113,7 @@ class CudaBackend final : public Backend {
  private:
   /// The library of matrix products, loaded at first use. Throws where it cannot be found.
   GemmLibrary& gemm();
+  bool multiply(const GemmProblem& p);
   Staging& staging();
 
   const int device_;

@@ -54,8 +54,8 @@ void wait(Stream stream, Event event);
 /// Device memory; null if there is not enough.
 void* allocate(size_t bytes) noexcept;
 void release(void* data) noexcept;
-/// Bytes of the current device that nobody has allocated.
-int64_t freeMemory();
+/// Bytes of the current device that nobody has allocated; 0 if it cannot say.
+int64_t freeMemory() noexcept;
 /// Page-locked host memory, which copies can read and write beside the host's work; null if there is not enough.
 void* allocatePinned(size_t bytes) noexcept;
 void releasePinned(void* data) noexcept;

@@ -44,9 +44,12 @@ class GemmLibrary {
   /// "cuBLASLt 13.1.0".
   virtual std::string name() const = 0;
   /// Enqueues the product; accumulates in f32 and gives the same result every time. False, with nothing done, where the
-  /// library has no way to this epilogue at this shape and alignment; never false without an epilogue.
+  /// library has no way to it at this shape and alignment.
   virtual bool multiply(const GemmProblem& p, Stream stream) = 0;
 };
+
+/// "cuBLASLt 13.1.0"; finds and loads it without a GPU. Throws Error with what was searched and how to install it.
+std::string gemmLibraryName();
 
 /// The library for the current device. Throws Error with what was searched and how to install it.
 std::unique_ptr<GemmLibrary> openGemmLibrary(const DeviceProperties& device);

@@ -101,7 +101,8 @@ D2V_KERNEL(kThreads) fillKernel(T* dst, double value, int64_t n) {
   for (int64_t i = firstPiece(); i < n; i += pieceStep()) dst[i] = filled;
 }
 
-D2V_KERNEL(kThreads) rangeKernel(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except, int64_t* first) {
+D2V_KERNEL(kThreads)
+rangeKernel(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except, int64_t* first) {
   for (int64_t i = firstPiece(); i < n; i += pieceStep()) {
     const int64_t x = values[i];
     if ((x < lo || x >= hi) && x != except) {
@@ -185,6 +186,8 @@ void CudaBackend::toHost(void* host, const void* src, int64_t bytes) {
 void CudaBackend::fromHost(void* dst, const void* host, int64_t bytes) {
   staging().up(dst, host, static_cast<size_t>(bytes));
 }
+
+std::unique_ptr<Readback> CudaBackend::readback(const std::vector<Piece>& pieces) { return staging().readback(pieces); }
 
 int64_t CudaBackend::findOutOfRange(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except) {
   Workspace found(memory_, sizeof(int64_t));

@@ -12,13 +12,6 @@ namespace {
 
 }  // namespace
 
-// --- memory
-std::unique_ptr<Readback> CudaBackend::readback(const std::vector<Piece>&) { pending("readback"); }
-// --- gemm
-void CudaBackend::linear(const LinearArgs&) { pending("linear"); }
-void CudaBackend::linearGradInput(const LinearGradInputArgs&) { pending("linearGradInput"); }
-void CudaBackend::linearGradWeight(const LinearGradWeightArgs&) { pending("linearGradWeight"); }
-void CudaBackend::matmul(const MatmulArgs&) { pending("matmul"); }
 // --- attention
 void CudaBackend::attention(const AttentionArgs&) { pending("attention"); }
 void CudaBackend::attentionBackward(const AttentionBackwardArgs&) { pending("attentionBackward"); }

@@ -23,6 +23,55 @@ Pinned::~Pinned() {
   releasePinned(data_);
 }
 
+std::unique_ptr<Pinned> PinnedPool::take(size_t bytes) {
+  size_t size = 4096;
+  while (size < bytes) size *= 2;
+  const auto found = std::find_if(free_.begin(), free_.end(), [&](const auto& piece) { return piece->size() == size; });
+  if (found == free_.end()) {
+    free_.reserve(++made_);  // so that give() has room for all of them
+    return std::make_unique<Pinned>(size);
+  }
+  std::unique_ptr<Pinned> piece = std::move(*found);
+  free_.erase(found);
+  return piece;
+}
+
+void PinnedPool::give(std::unique_ptr<Pinned> piece) noexcept {
+  if (free_.size() < free_.capacity()) free_.push_back(std::move(piece));
+}
+
+namespace {
+
+/// The copies write to the piece in stream order, so a piece may serve again although its copies are still under way: its
+/// next ones come after them.
+class PinnedReadback final : public Readback {
+ public:
+  PinnedReadback(std::shared_ptr<PinnedPool> pool, const std::vector<Piece>& pieces, Stream stream)
+      : pool_(std::move(pool)) {
+    size_t bytes = 0;
+    for (const Piece& p : pieces) bytes += static_cast<size_t>(p.bytes);
+    memory_ = pool_->take(bytes);
+    char* target = memory_->data();
+    for (const Piece& p : pieces) {
+      copy(target, p.src, static_cast<size_t>(p.bytes), stream);
+      target += p.bytes;
+    }
+    record(memory_->event(), stream);
+  }
+  ~PinnedReadback() override { pool_->give(std::move(memory_)); }
+
+  const char* wait() override {
+    cuda::wait(memory_->event());
+    return memory_->data();
+  }
+
+ private:
+  std::shared_ptr<PinnedPool> pool_;
+  std::unique_ptr<Pinned> memory_;
+};
+
+}  // namespace
+
 Staging::~Staging() {
   try {
     synchronize(stream_);
@@ -84,6 +133,10 @@ void Staging::down(void* host, const void* src, size_t bytes) {
       std::memcpy(target + (i - 1) * kChunk, chunk.data(), size(i - 1));
     }
   }
+}
+
+std::unique_ptr<Readback> Staging::readback(const std::vector<Piece>& pieces) {
+  return std::make_unique<PinnedReadback>(pool_, pieces, stream_);
 }
 
 }  // namespace d2v::cuda

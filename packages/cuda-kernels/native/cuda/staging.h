@@ -35,6 +35,17 @@ class Pinned {
   Event event_ = nullptr;
 };
 
+/// Pieces for readbacks, kept for reuse: page-locking memory takes as long as an op.
+class PinnedPool {
+ public:
+  std::unique_ptr<Pinned> take(size_t bytes);
+  void give(std::unique_ptr<Pinned> piece) noexcept;
+
+ private:
+  std::vector<std::unique_ptr<Pinned>> free_;
+  size_t made_ = 0;
+};
+
 class Staging {
  public:
   explicit Staging(Stream stream) : stream_(stream) {}
@@ -46,6 +57,7 @@ class Staging {
   void up(void* dst, const void* host, size_t bytes);
   /// host = src, as src is after everything enqueued so far; waits for it.
   void down(void* host, const void* src, size_t bytes);
+  std::unique_ptr<Readback> readback(const std::vector<Piece>& pieces);
 
  private:
   /// Two updates of the largest batches (64 images in f32 are 37 MiB) fit.
@@ -62,6 +74,7 @@ class Staging {
   std::vector<std::unique_ptr<Chunk>> ring_;  // in the order of their use, from the one after `current_`
   size_t current_ = 0;
   std::unique_ptr<Pinned> down_[2];
+  std::shared_ptr<PinnedPool> pool_ = std::make_shared<PinnedPool>();
 };
 
 }  // namespace d2v::cuda

@@ -60,7 +60,7 @@ void* allocate(size_t bytes) noexcept {
   return data;
 }
 void release(void* data) noexcept { std::free(data); }
-int64_t freeMemory() { return propertiesOf(0).memory; }
+int64_t freeMemory() noexcept { return propertiesOf(0).memory; }
 void* allocatePinned(size_t bytes) noexcept { return std::malloc(bytes); }
 void releasePinned(void* data) noexcept { std::free(data); }
 

@@ -1,0 +1,107 @@
+// Matrix products: which product of the library each op asks for, the passes around it, and the plain product. On the host
+// with the library's epilogues, without them, and without the library.
+#include <cstdlib>
+
+#include "harness.h"
+
+using namespace d2v;
+using namespace d2v::test;
+
+namespace {
+
+void linear(Harness& h, DType t, int64_t n, int64_t k, int64_t m, bool bias, bool gelu, bool pre) {
+  h.check(gelu ? "linear gelu" : "linear", t, {n, k, m}, [&](Side& s) {
+    LinearArgs a{};
+    a.x = s.in(n * k);
+    a.w = s.in(m * k, -0.5, 0.5);
+    if (bias) a.bias = s.in(m);
+    a.y = s.out(n * m);
+    if (pre) a.pre = s.out(n * m);
+    a.n = n, a.k = k, a.m = m;
+    a.activation = gelu ? Activation::Gelu : Activation::None;
+    s.backend.linear(a);
+  });
+}
+
+void gradInput(Harness& h, DType t, int64_t n, int64_t k, int64_t m, bool pre, bool accumulate) {
+  h.check("linearGradInput", t, {n, k, m}, [&](Side& s) {
+    LinearGradInputArgs a{};
+    a.dy = s.in(n * m);
+    a.w = s.in(m * k, -0.5, 0.5);
+    if (pre) a.geluPre = s.in(n * k);
+    a.dx = accumulate ? s.inout(n * k) : s.out(n * k);
+    a.n = n, a.k = k, a.m = m;
+    a.accumulate = accumulate;
+    s.backend.linearGradInput(a);
+  });
+}
+
+void gradWeight(Harness& h, DType t, int64_t n, int64_t k, int64_t m, bool bias) {
+  h.check("linearGradWeight", t, {n, k, m}, [&](Side& s) {
+    LinearGradWeightArgs a{};
+    a.dy = s.in(n * m);
+    a.x = s.in(n * k);
+    a.dw = s.f32InOut(m * k);
+    if (bias) a.db = s.f32InOut(m);
+    a.n = n, a.k = k, a.m = m;
+    s.backend.linearGradWeight(a);
+  });
+}
+
+void matmul(Harness& h, DType t, int64_t batch, int64_t m, int64_t n, int64_t k, bool transA, bool transB, bool sharedA,
+            bool sharedB) {
+  h.check("matmul", t, {batch, m, n, k}, [&](Side& s) {
+    MatmulArgs a{};
+    a.a = s.in((sharedA ? 1 : batch) * m * k);
+    a.b = s.in((sharedB ? 1 : batch) * k * n);
+    a.c = s.out(batch * m * n);
+    a.batch = batch, a.m = m, a.n = n, a.k = k;
+    a.strideA = sharedA ? 0 : m * k;
+    a.strideB = sharedB ? 0 : k * n;
+    a.transA = transA, a.transB = transB;
+    a.alpha = 0.75f;
+    s.backend.matmul(a);
+  });
+}
+
+int run(int argc, char** argv) {
+  Harness h(argc, argv);
+  h.tolerance(1e-5, 1.5e-2);
+  for (const DType t : kFloats) {
+    for (const bool flag : {false, true}) {
+      linear(h, t, 5, 16, 24, true, flag, flag);
+      linear(h, t, 70, 40, 72, true, flag, false);
+      linear(h, t, 3, 7, 9, false, flag, true);
+      linear(h, t, 1, 1, 1, true, flag, true);
+      gradInput(h, t, 5, 24, 16, flag, false);
+      gradInput(h, t, 70, 72, 24, flag, true);
+      gradInput(h, t, 3, 9, 7, flag, flag);
+      gradWeight(h, t, 130, 24, 40, flag);
+      gradWeight(h, t, 7, 5, 3, flag);
+      gradWeight(h, t, 1, 72, 72, flag);
+    }
+    for (const bool transA : {false, true}) {
+      for (const bool transB : {false, true}) {
+        matmul(h, t, 1, 33, 65, 17, transA, transB, false, false);
+        matmul(h, t, 3, 8, 16, 24, transA, transB, false, false);
+        matmul(h, t, 2, 5, 7, 3, transA, transB, true, false);
+        matmul(h, t, 2, 5, 8, 3, transA, transB, false, true);
+      }
+    }
+  }
+  return h.finish();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* order = std::getenv("D2V_EMULATOR_ORDER");
+  if (order != nullptr && std::string(order) == "device") return run(argc, argv);
+  int failed = 0;
+  for (const char* library : {"all", "plain", "none"}) {
+    setenv("D2V_EMULATED_GEMM", library, 1);
+    std::printf("library: %s\n", library);
+    failed |= run(argc, argv);
+  }
+  return failed;
+}
