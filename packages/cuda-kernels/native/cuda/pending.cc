@@ -46,17 +46,6 @@ void CudaBackend::embedding(const int32_t*, In, Out, int64_t, int64_t) { pending
 void CudaBackend::embeddingGrad(float*, const int32_t*, In, int64_t, int64_t, int64_t, int64_t) {
   pending("embeddingGrad");
 }
-// --- targets
-void CudaBackend::accumulateTarget(float*, In, int64_t, int64_t, int64_t, int64_t, TargetNorm, double, double) {
-  pending("accumulateTarget");
-}
-void CudaBackend::maskedLoss(const MaskedLossArgs&) { pending("maskedLoss"); }
-void CudaBackend::featureStd(In, const int32_t*, int64_t, int64_t, int64_t, int64_t, int64_t, double*) {
-  pending("featureStd");
-}
-void CudaBackend::crossEntropy(In, const int32_t*, Out, double*, int64_t, int64_t, double, int64_t, double) {
-  pending("crossEntropy");
-}
 // --- elementwise and reductions
 void CudaBackend::sumTo(In, Out, int64_t, int64_t) { pending("sumTo"); }
 void CudaBackend::sum(In, int64_t, double*) { pending("sum"); }
