@@ -188,7 +188,7 @@ export const stopSchema = z.strictObject({
     .number()
     .nullable()
     .default(null)
-    .describe('stop when the mean loss is at or below; null = off'),
+    .describe('stop when the mean loss is at or below (on a GPU one update later); null = off'),
   loss_window: positive.default(50).describe('updates that the mean loss of these rules is taken over'),
   plateau_patience: positive
     .nullable()

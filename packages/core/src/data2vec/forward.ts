@@ -114,10 +114,11 @@ export function forwardPass(
   deviations.target_var = k.featureStd(target, mask.masked);
   const read = k.readLater(Object.values(deviations));
   for (const raw of Object.values(deviations)) raw.dispose();
+  const masked_pct = 1 - plan.mask.keptPerRow / plan.mask.tokens;
   const readMetrics = () => {
     const values = read.get() as Float64Array[];
     const metrics = Object.fromEntries(Object.keys(deviations).map((name, i) => [name, values[i]![0]!]));
-    return { ...metrics, masked_pct: 1 - plan.mask.keptPerRow / plan.mask.tokens };
+    return { ...metrics, masked_pct };
   };
   return new ForwardResult(terms, plan.sampleSize, readMetrics, totalSampleSize);
 }

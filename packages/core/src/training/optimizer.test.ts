@@ -97,7 +97,11 @@ describe('Adam', () => {
     expect(result.applied).toBe(false);
     expect(values(arena.buffer('weights'))).toEqual(before);
     expect(values(arena.buffer('grads')).every((g) => g === 0)).toBe(true);
-    expect(adam.stepCounts().default).toBe(0);
+    expect(adam.stepCounts().default).toBe(1);
+    setGradients();
+    const losses = [Number.NaN, 1].map((loss) => k.full([1], loss, 'f64'));
+    expect(adam.step({ lr: 0.1, losses }).applied).toBe(false);
+    expect(values(arena.buffer('weights'))).toEqual(before);
     arena.dispose();
   });
 

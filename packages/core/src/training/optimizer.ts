@@ -1,3 +1,4 @@
+import type { RawTensor, Readback } from '@d2v/cuda-kernels';
 import * as k from '@d2v/cuda-kernels';
 import { D2vError } from '../errors.js';
 import type { ParameterArena, Range } from '../nn/arena.js';
@@ -35,20 +36,41 @@ export interface StepOptions {
    * as they are, and nothing decays; the teacher's average goes on. Default: all take part.
    */
   owner?: string;
+  /** The losses that the gradients are of, f64: unless all are finite, the step is not applied. */
+  losses?: readonly RawTensor[];
 }
 
-export interface StepResult {
+/** What became of a step; read from the device when it is first asked for. */
+export class StepResult {
+  constructor(
+    private readonly control: Readback,
+    private readonly gradScale: number,
+  ) {}
+
   /** Global norm of the scaled gradients before clipping. */
-  gradNorm: number;
+  get gradNorm(): number {
+    return this.values[0]!;
+  }
+
   /** What clipping multiplied them by. */
-  clipFactor: number;
-  /** False when the norm was not finite: then nothing but the gradients (zeroed) has changed. */
-  applied: boolean;
+  get clipFactor(): number {
+    return this.values[1]! / this.gradScale;
+  }
+
+  /** False when the norm or a loss was not finite: then nothing but the gradients (zeroed) has changed. */
+  get applied(): boolean {
+    return this.values[2] === 1;
+  }
+
+  private get values(): Float64Array {
+    return this.control.get()[0] as Float64Array;
+  }
 }
 
 /**
  * Adam with decoupled weight decay, as fairseq computes it: eps is added to sqrt(v) before the bias correction. Runs on
- * the flat buffers of an arena; clipping, zeroing the gradients and the teacher's average are part of the same pass.
+ * the flat buffers of an arena; clipping, zeroing the gradients and the teacher's average are part of the same pass. Whether
+ * a step is applied is decided on the device, so `step` waits for nothing.
  */
 export class Adam {
   /** By clock, see `clockOf`. */
@@ -71,7 +93,10 @@ export class Adam {
     arena.buffer('v');
   }
 
-  /** How many steps each group of each owner has taken (for checkpoints; the moments are the arena's `m` and `v`). */
+  /**
+   * How many steps each group of each owner has taken, applied or not (for checkpoints; the moments are the arena's `m` and
+   * `v`).
+   */
   stepCounts(): Record<string, number> {
     return Object.fromEntries(this.steps);
   }
@@ -84,53 +109,49 @@ export class Adam {
   /** One update from the gradients in the arena, which are zero afterwards. */
   step(options: StepOptions): StepResult {
     const { arena } = this;
-    const { gradScale = 1, clipNorm = 0, owner } = options;
-    const gradNorm = arena.gradNorm() * gradScale;
-    if (!Number.isFinite(gradNorm)) {
-      arena.zeroGrad();
-      return { gradNorm, clipFactor: 1, applied: false };
-    }
-    const clipFactor = clipNorm > 0 ? Math.min(1, clipNorm / (gradNorm + 1e-6)) : 1;
+    const { gradScale = 1, clipNorm = 0, owner, losses = [] } = options;
     const present = arena.ranges.filter((range) => !owner || !range.owner || range.owner === owner);
     for (const clock of new Set(present.map(clockOf))) this.steps.set(clock, this.steps.get(clock)! + 1);
-    for (const range of arena.ranges) {
-      if (present.includes(range)) this.update(range, options, gradScale * clipFactor);
-      else this.average(range, options.emaDecay);
-    }
+    const read = k.scope(() => {
+      const squares = k.sumSquares(arena.buffer('grads'));
+      const judged = losses.length > 0 ? k.concat(losses, 0) : null;
+      const control = k.gradControl(squares, judged, { gradScale, clipNorm });
+      for (const range of arena.ranges) {
+        if (present.includes(range)) this.update(range, options, control);
+        else this.average(range, options.emaDecay, control);
+      }
+      return k.readLater([control]);
+    });
     arena.refresh();
-    return { gradNorm, clipFactor, applied: true };
+    return new StepResult(read, gradScale);
   }
 
   /** The teacher's average alone, for parameters that take no step. */
-  private average(range: Range, emaDecay: number | undefined): void {
+  private average(range: Range, emaDecay: number | undefined, control: RawTensor): void {
     const { arena } = this;
     if (!range.averaged || emaDecay === undefined || emaDecay >= 1 || !arena.has('teacher')) return;
-    k.scope(() => {
-      const cut = (which: 'weights' | 'teacher') => arena.buffer(which).view(range.start, [range.length]);
-      k.ema_(cut('teacher'), cut('weights'), emaDecay);
-    });
+    const cut = (which: 'weights' | 'teacher') => arena.buffer(which).view(range.start, [range.length]);
+    k.ema_(cut('teacher'), cut('weights'), emaDecay, control);
   }
 
-  private update(range: Range, options: StepOptions, gradScale: number): void {
+  private update(range: Range, options: StepOptions, control: RawTensor): void {
     const { arena } = this;
     const own = this.options.groups?.[range.group] ?? {};
     const [beta1, beta2] = own.betas ?? this.options.betas ?? [0.9, 0.98];
     const { emaDecay } = options;
-    k.scope(() => {
-      const cut = (which: 'weights' | 'grads' | 'm' | 'v' | 'teacher') =>
-        arena.buffer(which).view(range.start, [range.length]);
-      const averages = range.averaged && emaDecay !== undefined && arena.has('teacher');
-      k.adam_(cut('weights'), cut('grads'), cut('m'), cut('v'), {
-        lr: (options.groupLr?.[range.group] ?? options.lr) * (own.lrScale ?? 1),
-        beta1,
-        beta2,
-        eps: own.eps ?? this.options.eps ?? 1e-8,
-        weightDecay: range.decay ? (own.weightDecay ?? this.options.weightDecay ?? 0) : 0,
-        step: this.steps.get(clockOf(range))!,
-        gradScale,
-        zeroGrad: true,
-        ...(averages && { teacher: cut('teacher'), emaDecay }),
-      });
+    const cut = (which: 'weights' | 'grads' | 'm' | 'v' | 'teacher') =>
+      arena.buffer(which).view(range.start, [range.length]);
+    const averages = range.averaged && emaDecay !== undefined && arena.has('teacher');
+    k.adam_(cut('weights'), cut('grads'), cut('m'), cut('v'), {
+      lr: (options.groupLr?.[range.group] ?? options.lr) * (own.lrScale ?? 1),
+      beta1,
+      beta2,
+      eps: own.eps ?? this.options.eps ?? 1e-8,
+      weightDecay: range.decay ? (own.weightDecay ?? this.options.weightDecay ?? 0) : 0,
+      step: this.steps.get(clockOf(range))!,
+      control,
+      zeroGrad: true,
+      ...(averages && { teacher: cut('teacher'), emaDecay }),
     });
   }
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import * as k from '@d2v/cuda-kernels';
 import { portableConfig, writeRunConfig } from '../config/files.js';
 import { viewOf } from '../config/joint.js';
 import type { Data2Vec } from '../data2vec/model.js';
@@ -91,6 +92,7 @@ export class Run {
       evaluators,
       stopSignal: this.stopSignal,
       machine,
+      lag: k.asynchronous(device) ? 1 : 0,
       assets,
       emit: this.emit,
     };

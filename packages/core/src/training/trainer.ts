@@ -41,6 +41,11 @@ export interface TrainerParts {
   clock: RunClock;
   stopSignal: StopSignal;
   machine: TrainerState['machine'];
+  /**
+   * How many updates may be under way while the next one is enqueued: 1 on a device that works on its own, so that it never
+   * waits for the host, else 0.
+   */
+  lag: number;
   /** What is saved beside the weights. */
   assets: ModelAssets;
   emit: TrainerListener;
@@ -56,12 +61,29 @@ export interface LoopResult extends Progress {
   metrics: Record<string, number>;
 }
 
-/** The loop: data, update, metrics, evaluation, checkpoint, until a rule or a signal ends it. */
+/** An update that the device may still be working on, and how things stood when it was enqueued. */
+interface Enqueued {
+  /** Number of the update: 1, 2, ... */
+  update: number;
+  modality: string;
+  lr: number;
+  samples: number;
+  epochs: Record<string, number>;
+  badSamples: number;
+  read: () => UpdateResult;
+}
+
+/**
+ * The loop: data, update, metrics, evaluation, checkpoint, until a rule or a signal ends it. With a lag, the results of an
+ * update are looked at when the next one has been enqueued; whatever needs the model as it is after an update waits for it.
+ */
 export class Trainer {
   private readonly progress: Progress;
   /** Update of the last checkpoint; -1 before the first. */
   private saved: number;
   private lastMetrics: Record<string, number> = {};
+  /** Oldest first. */
+  private readonly pending: Enqueued[] = [];
   /** Since the last line of the log. */
   private interval = { start: performance.now(), samples: 0 };
 
@@ -79,65 +101,107 @@ export class Trainer {
     this.takeWaited();
     let stop = this.signalled() ?? rules.check(this.progress.update, clock.seconds);
     while (!stop) stop = await this.update();
+    this.settle(0);
     if (this.saved !== this.progress.update) await this.save(false);
     await this.parts.log.drawCurves();
     return { ...this.progress, stop, checkpoint: this.saved, metrics: this.lastMetrics };
   }
 
   private async update(): Promise<Stop | null> {
-    const { config, model, optimizer, schedule, rules, clock, parts, choose, meters } = this.parts;
+    await this.enqueue();
+    const stop = this.settle(this.needsModel() ? 0 : this.parts.lag);
+    await this.atIntervals(stop);
+    return stop ?? this.signalled();
+  }
+
+  private async enqueue(): Promise<void> {
+    const { config, model, optimizer, schedule, parts, choose } = this.parts;
     const part = parts.get(choose(this.progress.update))!;
     const { batches, samples } = await part.next();
     const lr = schedule(this.progress.update);
-    const result = await runUpdate(model, optimizer, batches, {
+    const read = await runUpdate(model, optimizer, batches, {
       modality: part.name,
       lr,
       clipNorm: config.optimization.clip_norm,
     });
-    this.advance(samples);
-    const metrics = suffixed({ loss: result.loss, ...result.metrics }, config, part.name);
-    const applied = this.judge(part.name, result, metrics);
-    // The mean over all updates comes first, whatever modality they are of.
-    if (applied) meters.add({ loss: result.loss, ...metrics });
-    this.announce(part.name, result, lr, applied);
-    const stop = rules.after(this.progress.update, part.name, applied ? result.loss : null, clock.seconds);
-    await this.atIntervals(lr, stop);
-    return stop ?? this.signalled();
+    this.progress.update++;
+    this.progress.samples += samples;
+    const all = [...parts.values()];
+    this.pending.push({
+      update: this.progress.update,
+      modality: part.name,
+      lr,
+      samples,
+      epochs: Object.fromEntries(
+        all.map(({ name, epochs }) => [`epoch${metricSuffix(config, name)}`, epochs]),
+      ),
+      badSamples: all.reduce((sum, { bad }) => sum + bad.count, 0),
+      read,
+    });
   }
 
-  private async atIntervals(lr: number, stop: Stop | null): Promise<void> {
+  /** Looks at the results of all updates but the latest `leave`; of really all once one of them ends the run. */
+  private settle(leave: number): Stop | null {
+    let stop: Stop | null = null;
+    while (this.pending.length > (stop ? 0 : leave)) {
+      const own = this.settleOne(this.pending.shift()!);
+      stop ??= own;
+    }
+    return stop;
+  }
+
+  private settleOne(enqueued: Enqueued): Stop | null {
+    const { config, rules, clock, meters } = this.parts;
+    const { update, modality } = enqueued;
+    const result = enqueued.read();
+    this.interval.samples += enqueued.samples;
+    const metrics = suffixed({ loss: result.loss, ...result.metrics }, config, modality);
+    const applied = this.judge(update, modality, result, metrics);
+    // The mean over all updates comes first, whatever modality they are of.
+    if (applied) meters.add({ loss: result.loss, ...metrics });
+    this.announce(enqueued, applied ? result.loss : Number.NaN);
+    const stop = rules.after(update, modality, applied ? result.loss : null, clock.seconds);
+    if (isDue(config.common.log_interval, update) || stop) this.logMetrics(enqueued);
+    return stop;
+  }
+
+  /** Whether something asks for the model, or for all results, as they are after the latest update. */
+  private needsModel(): boolean {
+    const { config, evaluators } = this.parts;
+    const { update } = this.progress;
+    return (
+      isDue(config.checkpoint.save_interval_updates, update) ||
+      (evaluators !== null && isDue(config.eval.interval_updates, update)) ||
+      (config.model.log_norms && isDue(config.common.log_interval, update)) ||
+      update === config.optimization.max_update
+    );
+  }
+
+  private async atIntervals(stop: Stop | null): Promise<void> {
     const { config, best, evaluators, rules } = this.parts;
     const { update } = this.progress;
-    const due = (interval: number | null) => interval !== null && interval > 0 && update % interval === 0;
-    if (due(config.common.log_interval) || stop) this.logMetrics(lr);
     const start = performance.now();
     let isBest = false;
-    if (evaluators && due(config.eval.interval_updates)) {
+    if (evaluators && isDue(config.eval.interval_updates, update)) {
       const metrics = await evaluators.run();
       this.parts.log.record('eval', update, metrics);
       isBest = best.fromEvaluation && best.offer(update, best.pick(metrics));
     }
-    const save = due(config.checkpoint.save_interval_updates) || stop !== null;
+    const save = isDue(config.checkpoint.save_interval_updates, update) || stop !== null;
     if (save && !best.fromEvaluation) isBest = best.offer(update, rules.meanLoss);
     if (save || isBest) await this.save(isBest);
     // Speed is that of updates: evaluations and checkpoints do not count.
     this.interval.start += performance.now() - start;
   }
 
-  private advance(samples: number): void {
-    this.progress.update++;
-    this.progress.samples += samples;
-    this.interval.samples += samples;
-  }
-
   /** Whether the update was applied. @throws D2vError when the run has diverged or collapsed */
   private judge(
+    update: number,
     modality: string,
     { loss, gradNorm, applied }: UpdateResult,
     metrics: Record<string, number>,
   ): boolean {
     const { config, nonFinite, emit } = this.parts;
-    const { update } = this.progress;
     if (!nonFinite.accept(update, modality, loss, applied ? gradNorm : Number.NaN)) {
       emit({ type: 'warning', message: `update ${update} was skipped: its loss or gradient is not finite` });
       return false;
@@ -150,39 +214,35 @@ export class Trainer {
     return true;
   }
 
-  private announce(modality: string, result: UpdateResult, lr: number, applied: boolean): void {
+  private announce({ update, modality, lr }: Enqueued, loss: number): void {
     const { clock, emit, config } = this.parts;
-    const { update } = this.progress;
     emit({
       type: 'update',
       update,
       modality,
       maxUpdate: config.optimization.max_update,
       progress: clock.progress(update),
-      loss: applied ? result.loss : Number.NaN,
+      loss,
       lr,
       samplesPerSecond: this.interval.samples / this.intervalSeconds(),
       etaSeconds: clock.eta(update),
     });
   }
 
-  private logMetrics(lr: number): void {
+  private logMetrics({ update, lr, epochs, badSamples }: Enqueued): void {
     const { meters, model, nonFinite, clock, log, config } = this.parts;
-    const parts = [...this.parts.parts.values()];
-    const { update } = this.progress;
     // No line for an interval of skipped updates only.
     if (meters.empty) return;
     const seconds = this.intervalSeconds();
     const { loss, ...means } = meters.flush() as { loss: number };
-    const epochs = parts.map((part) => [`epoch${metricSuffix(config, part.name)}`, part.epochs] as const);
     this.lastMetrics = {
-      ...Object.fromEntries(epochs),
+      ...epochs,
       loss,
       ...means,
-      ema_decay: model.emaDecay,
+      ema_decay: model.emaSchedule.decayAt(update),
       lr,
       ...(config.model.log_norms ? model.norms() : {}),
-      bad_samples: parts.reduce((sum, { bad }) => sum + bad.count, 0),
+      bad_samples: badSamples,
       skipped_updates: nonFinite.skipped,
       samples_per_second: this.interval.samples / seconds,
       wait_share: this.takeWaited() / seconds,
@@ -238,3 +298,6 @@ export class Trainer {
     return { reason: 'signal', message: `stopped by ${cause} after update ${this.progress.update}` };
   }
 }
+
+const isDue = (interval: number | null, update: number): boolean =>
+  interval !== null && interval > 0 && update % interval === 0;
