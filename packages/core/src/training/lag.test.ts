@@ -1,3 +1,4 @@
+import { profile } from '@d2v/cuda-kernels';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Settings, testRuns } from './__fixtures__/runs.js';
 import type { WaveOptions } from './__fixtures__/waves.js';
@@ -83,6 +84,15 @@ describe('results that are read one update late', { timeout: 60_000 }, () => {
     expect(tensorOf('late', 4, WEIGHT)).toEqual(tensorOf('whole', 4, WEIGHT));
     const moments = 'optimizer.safetensors';
     expect(bytesOf('late', 4, moments)).toEqual(bytesOf('whole', 4, moments));
+  });
+
+  it('are the only ones: nothing else in an update reads from the device', async () => {
+    profile.start();
+    await run('a', { model: { log_norms: false }, optimization: { max_update: 3 } });
+    profile.stop();
+    const ops = new Set(profile.report().map(({ op }) => op));
+    expect(ops).toContain('readLater');
+    for (const op of ['item', 'toArray']) expect(ops).not.toContain(op);
   });
 
   it('end a run that has diverged', async () => {
