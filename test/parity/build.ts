@@ -11,10 +11,15 @@ import type { Fixture } from './fixture.js';
 import { stepNoise } from './noise.js';
 
 /** A model with the fixture's configuration and weights. */
-export function buildModel(fixture: Fixture, modality: Modality, decayAll: boolean): Data2Vec {
+export function buildModel(
+  fixture: Fixture,
+  modality: Modality,
+  device: string,
+  decayAll: boolean,
+): Data2Vec {
   const config = modelConfigSchema.parse(fixture.info.config);
   addVocabulary(config.modalities, fixture);
-  const model = Data2Vec.create({ config, modalities: [modality], decayAll, pretraining: true });
+  const model = Data2Vec.create({ config, modalities: [modality], device, decayAll, pretraining: true });
   // Frozen tensors may be left out of a fixture's teacher, so the strictness is the comparison's business.
   const state = fixture.group('param/');
   for (const [name, value] of fixture.group('ema/')) state.set(`_ema.${name}`, value);

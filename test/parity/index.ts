@@ -1,6 +1,7 @@
 /**
  * `pnpm parity <fixture.json> ...`: compares our model with values of the reference implementation and prints the largest
  * relative error of every quantity as JSON. Exit code 1 beyond the limits, 2 for anything that prevents the comparison.
+ * `--device cuda` computes ours on a GPU, in f32.
  * `--plugin <package or path>` names a modality that is not among the installed ones; `--brief` leaves out what is fine.
  */
 import { parseArgs } from 'node:util';
@@ -8,7 +9,8 @@ import { D2vError } from '@d2v/core';
 import type { ParityReport } from './report.js';
 import { parity } from './run.js';
 
-const USAGE = 'usage: pnpm parity <fixture.json> [more ...] [--brief] [--plugin <package or path>]';
+const USAGE =
+  'usage: pnpm parity <fixture.json> [more ...] [--brief] [--device cuda] [--plugin <package or path>]';
 
 function brief({ quantities, failed, ...rest }: ParityReport) {
   const kept = failed.map((name) => [name, quantities[name]]);
@@ -21,12 +23,15 @@ async function main(): Promise<number> {
     options: {
       plugin: { type: 'string', multiple: true },
       brief: { type: 'boolean' },
+      device: { type: 'string' },
       json: { type: 'boolean' },
     },
   });
   if (positionals.length === 0) throw new D2vError(USAGE);
   const reports: ParityReport[] = [];
-  for (const path of positionals) reports.push(await parity(path, values.plugin));
+  const { plugin: plugins, device } = values;
+  for (const path of positionals)
+    reports.push(await parity(path, { plugins, device: device === 'cuda' ? 'cuda:0' : device }));
   const shown = values.brief ? reports.map(brief) : reports;
   console.log(JSON.stringify(shown.length === 1 ? shown[0] : shown, null, 2));
   return reports.every((report) => report.pass) ? 0 : 1;

@@ -25,19 +25,29 @@ import { Comparison, type Limits, type ParityReport } from './report.js';
 
 const STEPS = 10;
 
+export interface ParityOptions {
+  /** Packages or paths of modalities that are not installed. */
+  plugins?: readonly string[];
+  /** "cpu" (default) or "cuda:0"; always in f32. */
+  device?: string;
+}
+
 /** Compares one fixture. */
-export async function parity(path: string, plugins: readonly string[] = []): Promise<ParityReport> {
+export async function parity(
+  path: string,
+  { plugins = [], device = 'cpu' }: ParityOptions = {},
+): Promise<ParityReport> {
   const fixture = Fixture.open(path);
   try {
     const modality = await loadModality(fixture.info.modality.toLowerCase(), { plugins });
     const comparison = new Comparison();
-    const model = buildModel(fixture, modality, false);
+    const model = buildModel(fixture, modality, device, false);
     checkNames(fixture, model, comparison);
     features(fixture, model, comparison);
     trace(fixture, model, comparison);
     model.dispose();
     if (fixture.info.variant_weight_decay_on_every_parameter?.trace) {
-      const variant = buildModel(fixture, modality, true);
+      const variant = buildModel(fixture, modality, device, true);
       decayOnEverything(fixture, variant, comparison);
       variant.dispose();
     } else {
