@@ -106,5 +106,8 @@ function transfer(command: Command): Command {
 }
 
 export const mirrorOption = () =>
-  new Option('--mirror <url>', 'take the files from there instead; may hold credentials');
+  new Option(
+    '--mirror <url>',
+    'take the files from there instead (default: D2V_MIRROR_<DATASET>, the place for credentials)',
+  );
 export const yesOption = () => new Option('-y, --yes', 'accept the terms of the dataset');

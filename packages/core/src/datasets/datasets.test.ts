@@ -20,6 +20,26 @@ import { verifyDataset } from './verify.js';
 // A busy disk takes its time to flush.
 vi.setConfig({ testTimeout: 60_000 });
 
+/** Folders that cannot be written, whoever runs the tests. */
+const readOnly = vi.hoisted(() => new Set<string>());
+vi.mock('node:fs/promises', async (original) => {
+  const fs = await original<typeof import('node:fs/promises')>();
+  const refused = (path: unknown) => [...readOnly].some((one) => String(path).startsWith(one));
+  const guarded = (name: 'access' | 'writeFile' | 'rm' | 'rename' | 'link') =>
+    vi.fn(async (...args: unknown[]) => {
+      if (refused(args[0])) throw Object.assign(new Error('EROFS'), { code: 'EROFS' });
+      return (fs[name] as (...args: unknown[]) => Promise<void>)(...args);
+    });
+  return {
+    ...fs,
+    access: guarded('access'),
+    writeFile: guarded('writeFile'),
+    rm: guarded('rm'),
+    rename: guarded('rename'),
+    link: guarded('link'),
+  };
+});
+
 let root: string;
 let cacheDir: string;
 let server: FaultServer;
@@ -544,7 +564,57 @@ describe('deleted files', () => {
   });
 });
 
+describe('mirrors', () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it('also come from the environment, where nobody else sees their credentials', async () => {
+    vi.stubEnv('D2V_MIRROR_LETTERS', server.url('').replace('http://', 'http://me:secret@'));
+    await downloadDataset(letters, given({ mirror: undefined, options: { splits: 'valid' } }));
+    const [request] = server.requests;
+    expect(request).toMatchObject({ path: '/valid.tar.gz' });
+    expect(request!.authorization).toBe(`Basic ${Buffer.from('me:secret').toString('base64')}`);
+    expect(await readFile(join(folder(), 'dataset.json'), 'utf8')).not.toContain('secret');
+    vi.stubEnv('D2V_MIRROR_LETTERS', 'nonsense');
+    await downloadDataset(letters, given({ options: { splits: 'train' } }));
+    await rm(folder(), { recursive: true });
+    await expect(downloadDataset(letters, given({ mirror: undefined }))).rejects.toThrow(
+      'the mirror must be a URL',
+    );
+  });
+
+  it('get no token that cannot be one', async () => {
+    for (const token of ['hf_abc\n', 'hf_abc\r\nX-Evil: 1', 'two words', 'ä']) {
+      await expect(downloadDataset(letters, given({ token }))).rejects.toThrow(
+        /the access token holds a line break, a space or another character/,
+      );
+    }
+    expect(server.requests).toEqual([]);
+  });
+});
+
 describe('verifyDataset', () => {
+  it('compares what it cannot write, without a lock, and leaves it as it is', async () => {
+    const ready = await prepareDataset(letters, given());
+    const before = await readFile(join(folder(), 'dataset.json'), 'utf8');
+    await truncate(join(ready.folder, 'train-beta.tar'), 5);
+    await truncate(join(folder(), 'raw', 'train.tar'), 5);
+    const all = await tree(folder());
+    // As another user would see it: root may write whatever the modes say.
+    readOnly.add(folder());
+    try {
+      const { problems } = await verifyDataset(letters, given());
+      expect(problems.map(({ problem }) => problem)).toEqual([
+        expect.stringMatching(/^it has 5 bytes .*: replace it$/),
+        expect.stringMatching(/^it has 5 bytes/),
+      ]);
+    } finally {
+      readOnly.clear();
+    }
+    expect(said.join()).toContain('cannot be written: its files are compared, and nothing is struck off');
+    expect(await readFile(join(folder(), 'dataset.json'), 'utf8')).toBe(before);
+    expect(await tree(folder())).toEqual(all);
+  });
+
   it('says that nothing is here, and leaves nothing', async () => {
     await expect(verifyDataset(letters, given())).rejects.toThrow(
       'nothing is here of letters: d2v data prepare letters',

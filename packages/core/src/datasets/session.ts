@@ -18,8 +18,14 @@ export interface Session {
   locked<T>(work: () => Promise<T>): Promise<T>;
 }
 
+/** The environment variable that holds a dataset's mirror: others see the words of a command, credentials in them, too. */
+export const mirrorVariable = (name: string): string =>
+  `D2V_MIRROR_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`;
+
 /** @throws D2vError for options that the dataset does not have */
-export function startSession(dataset: ManagedDataset, given: DatasetOptions): Session {
+export function startSession(dataset: ManagedDataset, options: DatasetOptions): Session {
+  const mirror = options.mirror ?? (process.env[mirrorVariable(dataset.name)] || undefined);
+  const given = { ...options, mirror };
   const emit = (event: DatasetEvent) => given.on?.(event);
   const log = (message: string) => emit({ type: 'info', message });
   const folder = datasetFolder(dataset.name, given.cacheDir);

@@ -190,7 +190,7 @@ export interface DatasetOptions {
   options?: Readonly<Record<string, unknown>>;
   /** A folder with archives that are there already (any depth is not searched: names as in `DatasetFile.name`), or an extracted tree. */
   from?: string;
-  /** Base URL to take the files from instead of the published ones. May hold credentials. */
+  /** Base URL to take the files from instead of the published ones. May hold credentials. Default: `D2V_MIRROR_<NAME>`. */
   mirror?: string;
   /** Never use the network. */
   offline?: boolean;

@@ -1,5 +1,6 @@
-import { rm } from 'node:fs/promises';
+import { access, constants, rm } from 'node:fs/promises';
 import { D2vError } from '../errors.js';
+import { errorCode } from '../training/fs-errors.js';
 import { checksumFile, mismatch, wantedAlgorithms } from './download/checksums.js';
 import { fileSize, inside, rawFolder, variantFolder } from './folder/folder.js';
 import { Manifest, readManifest } from './folder/manifest.js';
@@ -22,7 +23,8 @@ export interface VerifyReport {
 
 /**
  * Compares all files of a dataset, raw and prepared, with their checksums. What is missing or damaged is struck off the
- * manifest (and a damaged download removed), so that the next `prepareDataset` makes it again, and nothing else.
+ * manifest (and a damaged download removed), so that the next `prepareDataset` makes it again, and nothing else. A folder that
+ * cannot be written is compared without a lock, and left as it is.
  * @throws D2vError in one line with the remedy, also when nothing is here of the dataset
  */
 export async function verifyDataset(
@@ -33,15 +35,28 @@ export async function verifyDataset(
   return explained(session, async () => {
     if (!(await readManifest(session.folder)))
       throw new D2vError(`nothing is here of ${dataset.name}: d2v data prepare ${dataset.name}`);
-    return session.locked(async () => {
-      const manifest = await Manifest.open(session.folder, dataset.name, dataset.license);
+    const work = async (writable: boolean) => {
+      const manifest = await Manifest.open(session.folder, dataset.name, dataset.license, writable);
       const report: VerifyReport = { files: 0, bytes: 0, problems: [] };
       await verifyRaw(session, manifest, report);
       await verifyPrepared(session, manifest, report);
       return report;
-    });
+    };
+    if (await isWritable(session.folder)) return session.locked(() => work(true));
+    session.log(`${session.folder} cannot be written: its files are compared, and nothing is struck off`);
+    return work(false);
   });
 }
+
+/** Whether this user could take the lock: of a folder that others share, or on a read-only disk, the files can still be compared. */
+const isWritable = (folder: string): Promise<boolean> =>
+  access(folder, constants.W_OK).then(
+    () => true,
+    (error: unknown) => {
+      if (['EACCES', 'EROFS', 'EPERM'].includes(errorCode(error) ?? '')) return false;
+      throw error;
+    },
+  );
 
 async function verifyRaw(session: Session, manifest: Manifest, report: VerifyReport): Promise<void> {
   for (const [name, record] of Object.entries(manifest.content.raw)) {
@@ -50,9 +65,13 @@ async function verifyRaw(session: Session, manifest: Manifest, report: VerifyRep
     if (problem === null) continue;
     // Removing raw files is a way to save space, not damage.
     if (problem !== MISSING) {
-      const done = record.path === undefined ? 'it is removed' : 'replace it';
-      report.problems.push({ kind: 'raw', file: path, problem: `${problem}: ${done}` });
-      if (record.path === undefined) await rm(path, { force: true });
+      const ours = record.path === undefined && manifest.writable;
+      report.problems.push({
+        kind: 'raw',
+        file: path,
+        problem: `${problem}: ${ours ? 'it is removed' : 'replace it'}`,
+      });
+      if (ours) await rm(path, { force: true });
     }
     await manifest.update((content) => {
       delete content.raw[name];

@@ -3,10 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { gzipSync } from 'node:zlib';
+import { crc32, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import lzma from 'lzma-native';
-import { create } from 'tar';
+import { create, Header } from 'tar';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { makeTar, type TarFile } from '../__fixtures__/archives.js';
 import { makeZip } from '../__fixtures__/zip.js';
@@ -133,6 +133,66 @@ describe('readTar', () => {
     await expect(contents(readTar(pieces(tar, 333)))).rejects.toThrow(message);
   });
 
+  it('passes over what is not wanted, and judges what is', async () => {
+    const strays: TarFile[] = [
+      { path: '../evil', content: 'x' },
+      { path: 'Icon\r', content: 'x'.repeat(600) },
+      { path: 'l', type: 'SymbolicLink', linkpath: '/etc', size: 700 },
+      { path: 'h', type: 'Link', linkpath: 'a' },
+      { path: 'd', type: 'BlockDevice' },
+      { path: 'twice' },
+      { path: 'twice' },
+    ];
+    const wanted = (name: string) => name.endsWith('.tsv');
+    const tar = makeTar([...strays, { path: './a.tsv', content: 'text' }]);
+    for (const source of [await saved(tar), pieces(tar, 100)])
+      expect(await contents(readTar(source, { wanted }))).toEqual([['a.tsv', 'text']]);
+    await expect(contents(readTar(await saved(tar), { wanted, entries: 4 }))).rejects.toThrow(/more than 4/);
+    await expect(contents(readTar(await saved(tar), { wanted, totalBytes: 500 }))).rejects.toThrow(
+      /"Icon\\r" makes the content larger than 500 bytes/,
+    );
+    for (const [file, message] of [
+      [{ path: '../x.tsv' }, /leads out/],
+      [{ path: 'x.tsv', type: 'SymbolicLink', linkpath: '/etc' }, /is a link/],
+      [{ path: 'a.tsv' }, /is there twice/],
+    ] as [TarFile, RegExp][]) {
+      const bad = makeTar([{ path: 'a.tsv' }, file]);
+      await expect(contents(readTar(await saved(bad), { wanted }))).rejects.toThrow(message);
+    }
+  });
+
+  it.each(['-5', '1e3', '0x10', '', '9'.repeat(20), 'Infinity'])('refuses the size %j', async (size) => {
+    const record = ` size=${size}\n`;
+    const length = record.length + (record.length > 8 ? 2 : 1);
+    const extended = Buffer.from(`${length}${record}`);
+    const header = new Header({ path: 'x', type: 'ExtendedHeader', size: extended.length, mode: 0o644 });
+    const block = Buffer.alloc(512);
+    header.encode(block);
+    const tar = Buffer.concat([
+      block,
+      extended,
+      Buffer.alloc(-extended.length & 511),
+      makeTar([{ path: 'big' }]),
+    ]);
+    await expect(contents(readTar(await saved(tar)))).rejects.toThrow(/"big" has no proper size/);
+  });
+
+  it('refuses sizes of plain headers that are none', async () => {
+    const sized = async (field: Buffer) => {
+      const tar = makeTar([{ path: 'aaa', content: 'b' }]);
+      field.copy(tar, 124);
+      fixChecksum(tar);
+      return contents(readTar(await saved(tar)));
+    };
+    await expect(sized(Buffer.alloc(12, 0xff))).rejects.toThrow(/"aaa" has no proper size/);
+    await expect(sized(Buffer.from('zzzzzzzzzzz '))).rejects.toThrow(/"aaa" has no proper size/);
+    await expect(sized(Buffer.from('-0000000001 '))).rejects.toThrow(/"aaa" has no proper size/);
+    await expect(sized(Buffer.from([0x80, ...Array(11).fill(0xff)]))).rejects.toThrow(
+      /makes no sense|proper size/,
+    );
+    await expect(sized(Buffer.from('77777777777 '))).rejects.toThrow(/is larger than/);
+  });
+
   it('refuses names that are not UTF-8', async () => {
     const tar = makeTar([{ path: 'aaa', content: 'b' }]);
     tar[1] = 0xff;
@@ -165,7 +225,7 @@ describe('readTar', () => {
       }
     };
     await expect(read()).rejects.toThrow(/more than 250 times as many/);
-    expect(most).toBeLessThan(200 << 20);
+    expect(most).toBeLessThan(150 << 20);
   });
 
   it('refuses bombs', async () => {
@@ -216,6 +276,19 @@ describe('decompress', () => {
     const members = Buffer.concat([gzipSync('one '), gzipSync('two')]);
     expect((await collect(readPlain(await saved(members)))).toString()).toBe('one two');
     expect((await collect(readPlain(await saved(Buffer.from('plain'))))).toString()).toBe('plain');
+  });
+
+  it('refuses xz that asks for much memory', async () => {
+    const packed = await xz(Buffer.from('text'));
+    // The header of the block, which begins behind that of the stream: size, flags, then the filter LZMA2 with its dictionary.
+    const header = packed.subarray(12, 12 + 4 * (packed[12]! + 1));
+    const at = header.indexOf(Buffer.from([0x21, 0x01]));
+    // 1.5 GB.
+    header[at + 2] = 37;
+    header.writeUInt32LE(crc32(header.subarray(0, -4)), header.length - 4);
+    await expect(collect(decompress(pieces(packed, 100), 'xz', { archive: 'x' }))).rejects.toThrow(
+      /x: decoding its xz stream takes more than 128 MB of memory/,
+    );
   });
 
   it('takes many small xz streams one after the other', async () => {
@@ -279,10 +352,76 @@ describe('readZip', () => {
     await expect(contents(readZip(await saved(makeZip(files), 'a.zip')))).rejects.toThrow(message);
   });
 
+  it('refuses control characters, also where the name is not UTF-8', async () => {
+    const zip = makeZip([{ name: 'Icon\r', content: 'x' }]);
+    const old = Buffer.from(zip);
+    // The old encoding of names, in which programs show control characters as signs: in both headers.
+    old.writeUInt16LE(0, 6);
+    old.writeUInt16LE(0, old.indexOf('PK\x01\x02') + 8);
+    for (const bytes of [zip, old])
+      await expect(contents(readZip(await saved(bytes, 'a.zip')))).rejects.toThrow(
+        /Icon.* has control characters/,
+      );
+  });
+
+  it('passes over what is not wanted, and judges what is', async () => {
+    const strays = [
+      { name: 'MNLI/Icon\r', content: '' },
+      { name: '../evil', content: 'x' },
+      { name: 'link', content: '/etc', mode: 0o120777 },
+      { name: 'twice', content: '1' },
+      { name: 'twice', content: '2' },
+      { name: '..\\evil\\', content: 'x' },
+    ];
+    const wanted = (name: string) => name === 'MNLI/train.tsv';
+    const read = async (files: Parameters<typeof makeZip>[0], more: ReadTarOptions = {}) =>
+      contents(readZip(await saved(makeZip(files), 'a.zip'), { wanted, ...more }));
+    const table = { name: 'MNLI/train.tsv', content: 'text' };
+    expect(await read([...strays, table])).toEqual([['MNLI/train.tsv', 'text']]);
+    expect(await read([{ ...table, name: './MNLI//train.tsv' }])).toEqual([['MNLI/train.tsv', 'text']]);
+    await expect(read([table, table])).rejects.toThrow(/"MNLI\/train.tsv" is there twice/);
+    await expect(read([{ ...table, mode: 0o120777 }])).rejects.toThrow(/train.tsv" is a link/);
+    await expect(
+      read([{ name: 'MNLI/../../x.tsv' }], { wanted: (name) => name.endsWith('.tsv') }),
+    ).rejects.toThrow(/leads out/);
+    await expect(read([...strays, table], { entries: 3 })).rejects.toThrow(/is one of more than 3/);
+    await expect(read([...strays, table], { totalBytes: 3 })).rejects.toThrow(/larger than 3 bytes/);
+  });
+
   it('refuses what is no zip', async () => {
     await expect(contents(readZip(await saved(Buffer.from('no zip'), 'a.zip')))).rejects.toThrow(
       /cannot be read/,
     );
+  });
+});
+
+describe('extractEntries', () => {
+  const extract = async (paths: string[]) => {
+    const target = join(folder, `extracted-${number++}`);
+    return extractEntries(
+      readTar(await saved(makeTar(paths.map((path) => ({ path, content: path }))))),
+      target,
+    );
+  };
+
+  it.each<[string[], RegExp]>([
+    [['CON'], /"CON" has a name that Windows keeps for devices/],
+    [['a/con.txt'], /keeps for devices/],
+    [['Lpt1.tar.gz'], /keeps for devices/],
+    [['nul .txt'], /keeps for devices/],
+    [['a./b'], /ends with a dot or space/],
+    [['b '], /ends with a dot or space/],
+    [['ab:c'], /has a name with one of/],
+    [['what?'], /has a name with one of/],
+    [['A.txt', 'a.txt'], /"a.txt" differs from "A.txt" only in case/],
+    [['Ä/x', 'a\u0308/X'], /only in case/],
+  ])('refuses %j on every system', async (paths, message) => {
+    await expect(extract(paths)).rejects.toThrow(message);
+  });
+
+  it('takes names that are only like them', async () => {
+    const paths = ['console.txt', 'com.txt', 'COM10', '.hidden', 'a.b', 'x/A', 'y/a'];
+    expect((await extract(paths)).files).toBe(paths.length);
   });
 });
 

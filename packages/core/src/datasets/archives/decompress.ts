@@ -18,8 +18,10 @@ export interface DecompressOptions {
  * Compressed bytes that the decoder gets at once. The one of xz decodes all of them before it hands out a byte, up to 7000 times as
  * many; the one of gzip stops when it has filled a buffer.
  */
-const XZ_PIECE = 16 << 10;
+const XZ_PIECE = 8 << 10;
 const GZIP_PIECE = 256 << 10;
+/** Most memory of the xz decoder, which is asked for by the file: `xz -9` needs 65 MB. */
+const XZ_MEMORY = 128 << 20;
 
 const MAGIC: readonly [Compression, number[]][] = [
   ['gzip', [0x1f, 0x8b]],
@@ -111,7 +113,7 @@ export async function* plainOf(
 async function xzDecoder(): Promise<Transform> {
   try {
     const { default: lzma } = await import('lzma-native');
-    const options = { threads: 1, writableHighWaterMark: XZ_PIECE };
+    const options = { threads: 1, writableHighWaterMark: XZ_PIECE, memlimit: XZ_MEMORY };
     return lzma.createDecompressor(options) as unknown as Transform;
   } catch (error) {
     throw new D2vError(
@@ -125,6 +127,10 @@ function damaged(error: unknown, archive: string, kind: Compression): unknown {
   const { code, name } = (error ?? {}) as { code?: unknown; name?: string };
   const ours = (typeof code === 'string' && /^Z_|^ERR_ZLIB/.test(code)) || /^LZMA/.test(name ?? '');
   if (!ours) return error;
+  if (name === 'LZMA_MEMLIMIT_ERROR') {
+    const reason = `decoding its xz stream takes more than ${XZ_MEMORY >> 20} MB of memory: unpack it with xz, and pack it again with at most xz -9`;
+    return new ArchiveError(archive, null, reason, { cause: error });
+  }
   return new ArchiveError(
     archive,
     null,

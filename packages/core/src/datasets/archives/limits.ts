@@ -6,13 +6,13 @@ export interface ArchiveLimits {
   entryBytes?: number;
   /** Most bytes of all entries together. Default: 4 TB. */
   totalBytes?: number;
-  /** Most entries. Default: 20 million. */
+  /** Most entries. Default: 16 million, about as many names as a set of V8 can hold. */
   entries?: number;
   /** Most bytes that one compressed byte may become, counted from 64 MB on. Default: 250. */
   ratio?: number;
 }
 
-const DEFAULTS: Required<ArchiveLimits> = { entryBytes: 2e12, totalBytes: 4e12, entries: 20e6, ratio: 250 };
+const DEFAULTS: Required<ArchiveLimits> = { entryBytes: 2e12, totalBytes: 4e12, entries: 16e6, ratio: 250 };
 /** Below this a high ratio does no harm, and happens: a small file of one value. */
 const RATIO_FROM = 64 << 20;
 
@@ -35,6 +35,7 @@ const shortened = (name: string) => (name.length > 200 ? `${name.slice(0, 200)}.
 export class EntryGuard {
   private readonly limits: Required<ArchiveLimits>;
   private readonly names = new Set<string>();
+  private count = 0;
   private total = 0;
 
   constructor(
@@ -45,24 +46,33 @@ export class EntryGuard {
   }
 
   /**
-   * Checks a regular file. @returns its name, made clean (`./a//b` is `a/b`)
+   * Checks a regular file that is wanted. @returns its name, made clean (`./a//b` is `a/b`)
    * @throws ArchiveError naming the entry
    */
   admit(name: string, bytes: number): string {
     const clean = cleanName(name, this.archive);
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw this.refuse(name, 'has no proper size');
     if (bytes > this.limits.entryBytes)
       throw this.refuse(name, `is larger than ${this.limits.entryBytes} bytes`);
+    this.pass(name, bytes);
+    const key = clean.normalize('NFC');
+    if (this.names.has(key)) throw this.refuse(name, 'is there twice');
+    this.names.add(key);
+    return clean;
+  }
+
+  /**
+   * Counts an entry, also one that nobody wants: number and size of all are bounded.
+   * @throws ArchiveError naming the entry
+   */
+  pass(name: string, bytes: number): void {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw this.refuse(name, 'has no proper size');
     this.total += bytes;
     if (this.total > this.limits.totalBytes) {
       throw this.refuse(name, `makes the content larger than ${this.limits.totalBytes} bytes`);
     }
-    const key = clean.normalize('NFC');
-    if (this.names.has(key)) throw this.refuse(name, 'is there twice');
-    this.names.add(key);
-    if (this.names.size > this.limits.entries)
+    this.count++;
+    if (this.count > this.limits.entries)
       throw this.refuse(name, `is one of more than ${this.limits.entries}`);
-    return clean;
   }
 
   private refuse(entry: string, reason: string): ArchiveError {
@@ -72,6 +82,16 @@ export class EntryGuard {
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/;
+/** Whether the bytes of a name hold control characters: decoders of old encodings turn them into signs. */
+export const hasControl = (name: Uint8Array): boolean => name.some((byte) => byte < 0x20 || byte === 0x7f);
+
+/** A name without what changes nothing: `./a//b` is `a/b`. */
+export const plainName = (name: string): string =>
+  name
+    .split('/')
+    .filter((part) => part !== '' && part !== '.')
+    .join('/');
+
 const MOST_NAME = 1024;
 const MOST_PART = 255;
 
@@ -89,12 +109,33 @@ export function cleanName(name: string, archive: string): string {
   if (name.includes('\\')) fail('has a backslash in its name');
   if (name.startsWith('/')) fail('has an absolute path');
   if (/^[A-Za-z]:/.test(name)) fail('names a drive');
-  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  const plain = plainName(name);
+  const parts = plain.split('/');
   if (parts.includes('..')) fail('leads out of its folder');
-  if (parts.length === 0) fail('has no name');
+  if (plain === '') fail('has no name');
   if (parts.some((part) => Buffer.byteLength(part) > MOST_PART) || name.length > MOST_NAME)
     fail('has a name that is too long');
-  return parts.join('/');
+  return plain;
+}
+
+const RESERVED = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\.|$)/i;
+
+/**
+ * Checks a clean name that is to become a file. What one of the common systems could not hold is refused on all of them:
+ * what is unpacked on one may be used on another.
+ * @throws ArchiveError naming the entry
+ */
+export function checkPortable(name: string, archive: string): void {
+  for (const part of name.split('/')) {
+    const reason = RESERVED.test(part)
+      ? 'has a name that Windows keeps for devices'
+      : /[. ]$/.test(part)
+        ? 'has a name that ends with a dot or space, which Windows drops'
+        : /[<>:"|?*]/.test(part)
+          ? 'has a name with one of < > : " | ? *, which Windows does not allow'
+          : null;
+    if (reason !== null) throw new ArchiveError(archive, name, reason);
+  }
 }
 
 /** Checks the growth of a stream that is being decompressed. @throws ArchiveError above the ratio */

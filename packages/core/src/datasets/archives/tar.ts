@@ -7,7 +7,7 @@ import { open } from 'node:fs/promises';
 import { Header, Pax } from 'tar';
 import { type ByteReader, FileReader, StreamReader } from './bytes.js';
 import { compressionOf, plainOf } from './decompress.js';
-import { ArchiveError, type ArchiveLimits, EntryGuard } from './limits.js';
+import { ArchiveError, type ArchiveLimits, EntryGuard, plainName } from './limits.js';
 
 const BLOCK = 512;
 /** Long names and extended headers are short. */
@@ -17,6 +17,11 @@ export interface ReadTarOptions extends ArchiveLimits {
   /** For messages; default: the path. */
   archive?: string;
   signal?: AbortSignal;
+  /**
+   * The entries to give, by name (`./a//b` is `a/b`), where others are of no interest. Those others are passed over, whatever they are, and only
+   * counted: stray links or names do no harm where nobody reads them. Default: all; then each is judged.
+   */
+  wanted?: (name: string) => boolean;
 }
 
 /** A regular file of an archive. Its content can be had once, before the next entry is asked for. */
@@ -56,6 +61,12 @@ export async function* readTar(
       const stored = given ?? '';
       if (header.type === 'Directory') {
         await reader.skip(padded(size));
+        continue;
+      }
+      if (options.wanted && !options.wanted(plainName(stored))) {
+        guard.pass(stored, size);
+        // A symbolic link or device has no content, whatever its size says.
+        await reader.skip(EMPTY.has(header.type) ? 0 : padded(size));
         continue;
       }
       checkType(header, archive);
@@ -104,6 +115,8 @@ class TarEntry implements ArchiveEntry {
   }
 }
 
+const EMPTY = new Set<string>(['SymbolicLink', 'CharacterDevice', 'BlockDevice', 'FIFO']);
+
 const padded = (size: number) => Math.ceil(size / BLOCK) * BLOCK;
 
 async function openReader(
@@ -124,6 +137,7 @@ async function openReader(
 async function nextHeader(reader: ByteReader, archive: string): Promise<Header | null> {
   let local: Pax | undefined;
   let longName: string | undefined;
+  let wrongSize: string | undefined;
   for (;;) {
     const at = reader.position;
     const block = await reader.take(BLOCK);
@@ -141,6 +155,7 @@ async function nextHeader(reader: ByteReader, archive: string): Promise<Header |
         if (/^\d+ GNU\.sparse\./m.test(text))
           throw new ArchiveError(archive, null, 'it holds sparse files, which are not supported');
         local = Pax.parse(text, local, false);
+        wrongSize ??= /^\d+ size=(?!\d{1,15}$)(.*)$/m.exec(text)?.[1];
         break;
       }
       case 'GlobalExtendedHeader':
@@ -157,9 +172,22 @@ async function nextHeader(reader: ByteReader, archive: string): Promise<Header |
       default:
         // Extended headers go before the header's own fields, and before the older GNU way.
         header.path = local?.path ?? longName ?? header.path;
+        if (wrongSize === undefined && header.size === undefined) wrongSize = sizeField(block);
+        if (wrongSize !== undefined)
+          throw new ArchiveError(
+            archive,
+            header.path ?? '',
+            `has no proper size (${JSON.stringify(wrongSize)})`,
+          );
         return header;
     }
   }
+}
+
+/** What a header says as size where it is no number; undefined for a field that is left empty, as some programs do for 0. */
+function sizeField(block: Buffer): string | undefined {
+  const field = block.toString('latin1', 124, 136);
+  return /^[\0 ]*$/.test(field) ? undefined : field;
 }
 
 function headerOf(block: Buffer, extended: Pax | undefined, archive: string, at: number): Header {

@@ -1,8 +1,8 @@
 /** Zip archives as a stream of entries, read by their directory. */
 import { crc32 } from 'node:zlib';
-import { type Entry, openPromise, type ZipFile } from 'yauzl';
-import { ArchiveError, type ArchiveLimits, checkRatio, EntryGuard } from './limits.js';
-import type { ArchiveEntry } from './tar.js';
+import { type Entry, getFileNameLowLevel, openPromise, type ZipFile } from 'yauzl';
+import { ArchiveError, checkRatio, cleanName, EntryGuard, hasControl, plainName } from './limits.js';
+import type { ArchiveEntry, ReadTarOptions } from './tar.js';
 
 const UNIX_TYPE = 0o170000;
 const REGULAR = 0o100000;
@@ -11,39 +11,53 @@ const REGULAR = 0o100000;
  * The files of a zip, in the order of its directory.
  * @throws ArchiveError naming the entry, for whatever should not be in an archive, and for damaged content
  */
-export async function* readZip(
-  path: string,
-  options: ArchiveLimits & { archive?: string; signal?: AbortSignal } = {},
-): AsyncGenerator<ArchiveEntry> {
+export async function* readZip(path: string, options: ReadTarOptions = {}): AsyncGenerator<ArchiveEntry> {
   const archive = options.archive ?? path;
   const guard = new EntryGuard(archive, options);
   let zip: ZipFile | undefined;
   try {
-    // Names are checked here, like those of other archives.
-    zip = await openPromise(path, {
-      lazyEntries: true,
-      autoClose: false,
-      strictFileNames: true,
-      decodeStrings: true,
-    });
+    // Names are decoded and checked here, like those of other archives, and only where they matter.
+    zip = await openPromise(path, { lazyEntries: true, autoClose: false, decodeStrings: false });
+    const admitted: ZipEntry[] = [];
     for await (const entry of entriesOf(zip)) {
       options.signal?.throwIfAborted();
-      if (entry.fileName.endsWith('/')) continue;
-      const mode = (entry.externalFileAttributes >>> 16) & UNIX_TYPE;
-      if (mode !== 0 && mode !== REGULAR) {
-        throw new ArchiveError(archive, entry.fileName, 'is a link, device or pipe, which is refused');
+      const stored = getFileNameLowLevel(
+        entry.generalPurposeBitFlag,
+        entry.fileNameRaw,
+        entry.extraFields,
+        true,
+      );
+      if (options.wanted && !options.wanted(plainName(stored))) {
+        guard.pass(stored, entry.uncompressedSize);
+        continue;
       }
-      if (entry.isEncrypted())
-        throw new ArchiveError(archive, entry.fileName, 'is encrypted, which is not supported');
-      const name = guard.admit(entry.fileName, entry.uncompressedSize);
+      if (hasControl(entry.fileNameRaw))
+        throw new ArchiveError(archive, stored, 'has control characters in its name');
+      if (stored.endsWith('/')) {
+        cleanName(stored, archive);
+        continue;
+      }
+      checkKind(entry, stored, archive);
+      const name = guard.admit(stored, entry.uncompressedSize);
       checkRatio(`${archive}: ${name}`, entry.compressedSize, entry.uncompressedSize, options.ratio);
-      yield new ZipEntry(name, zip, entry, archive);
+      const found = new ZipEntry(name, zip, entry, archive);
+      // Of those that are wanted, none is read before all are known to be proper, and there once.
+      if (options.wanted) admitted.push(found);
+      else yield found;
     }
+    yield* admitted;
   } catch (error) {
     throw explain(error, archive);
   } finally {
     zip?.close();
   }
+}
+
+function checkKind(entry: Entry, name: string, archive: string): void {
+  const mode = (entry.externalFileAttributes >>> 16) & UNIX_TYPE;
+  if (mode !== 0 && mode !== REGULAR)
+    throw new ArchiveError(archive, name, 'is a link, device or pipe, which is refused');
+  if (entry.isEncrypted()) throw new ArchiveError(archive, name, 'is encrypted, which is not supported');
 }
 
 class ZipEntry implements ArchiveEntry {

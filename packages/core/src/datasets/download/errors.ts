@@ -47,8 +47,11 @@ const CONNECTION: Record<string, string> = {
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'the connection ended early',
 };
 
-/** A failed request or read as one of the errors above; errors of other kinds come back unchanged. */
-export function connectionError(error: unknown, url: string): unknown {
+/**
+ * A failed request or read as one of the errors above; errors of other kinds come back unchanged.
+ * @param proxy that the request went through, without credentials
+ */
+export function connectionError(error: unknown, url: string, proxy: string | null = null): unknown {
   const code = errorCode(error) ?? errorCode((error as Error | null)?.cause);
   const { name, message, hostname } = (error ?? {}) as Partial<Error> & { hostname?: string };
   // Its code depends on the parser.
@@ -83,7 +86,7 @@ export function connectionError(error: unknown, url: string): unknown {
   const refused = /Proxy response \((\d+)\)/.exec(message ?? '')?.[1];
   if (refused !== undefined) {
     return new UnavailableError(
-      `${shownUrl(url)}: the proxy does not let it through (${refused}): check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them`,
+      `${shownUrl(url)}: the proxy${proxy === null ? '' : ` ${proxy}`} does not let it through (${refused}): check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them`,
       { cause: error },
     );
   }

@@ -3,6 +3,7 @@
  * stall. Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
  */
 import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+import { D2vError } from '../../errors.js';
 import { connectionError, TransientError, UnavailableError } from './errors.js';
 import { checkProxy, shownUrl } from './url.js';
 
@@ -35,6 +36,7 @@ export class HttpClient {
   /** @throws D2vError when the environment names a proxy that is none */
   constructor(private readonly options: HttpOptions) {
     checkProxies();
+    checkToken(options.token);
     const ms = options.stallSeconds * 1000;
     this.agent = new EnvHttpProxyAgent({
       connect: { timeout: Math.min(ms, 30_000) },
@@ -104,7 +106,7 @@ export class HttpClient {
       headers: { 'user-agent': 'd2v', 'accept-encoding': 'identity', ...headers },
     }).catch((error: unknown) => {
       signal?.throwIfAborted();
-      throw connectionError(error, url);
+      throw connectionError(error, url, proxyFor(bare));
     });
     // What is thrown away may still fail.
     body.on('error', () => undefined);
@@ -116,6 +118,23 @@ export class HttpClient {
       body: watched(body, this.options.stallSeconds, url, signal),
     };
   }
+}
+
+/** @throws D2vError for what cannot stand in a header, as when a file was read with its line end */
+function checkToken(token: string | null | undefined): void {
+  if (!token || /^[\x21-\x7e]+$/.test(token)) return;
+  throw new D2vError(
+    'the access token holds a line break, a space or another character that no token has: set it again without (check the environment variable that holds it)',
+  );
+}
+
+/** The proxy of the environment that requests to a URL go through, without credentials. */
+function proxyFor({ protocol }: URL): string | null {
+  const { http_proxy, HTTP_PROXY, https_proxy, HTTPS_PROXY } = process.env;
+  const plain = http_proxy ?? HTTP_PROXY;
+  // As the agent does it: the one for http serves https, too, where that has none.
+  const proxy = protocol === 'https:' ? (https_proxy ?? HTTPS_PROXY) || plain : plain;
+  return proxy ? shownUrl(proxy) : null;
 }
 
 /** Checks the variables that the agent is going to read; the lower case ones win. */

@@ -66,8 +66,12 @@ it('asks it for nothing of this machine, nor of NO_PROXY', async () => {
 it('says when it refuses', async () => {
   verdict = 407;
   await expect(get('http://files.invalid/a.bin')).rejects.toThrow(
-    /the proxy does not let it through \(407\): check HTTP_PROXY/,
+    `the proxy http://127.0.0.1:${(proxy.address() as AddressInfo).port}/ does not let it through (407): check HTTP_PROXY`,
   );
+  vi.stubEnv('http_proxy', String(process.env.http_proxy).replace('http://', 'http://me:secret@'));
+  const error = await get('http://files.invalid/a.bin').catch((e: unknown) => e);
+  expect(String(error)).toMatch(/the proxy http:\/\/127/);
+  expect(String(error)).not.toContain('secret');
 });
 
 it('must be the URL of one', async () => {

@@ -102,7 +102,7 @@ export async function readManifest(folder: string): Promise<ManifestContent | nu
   }
 }
 
-/** The manifest while it changes; every change is on the disk before it counts. */
+/** The manifest while it changes; every change is on the disk before it counts, where the folder can be written. */
 export class Manifest {
   private writing: Promise<void> = Promise.resolve();
   private pending = false;
@@ -110,10 +110,12 @@ export class Manifest {
   private constructor(
     private readonly folder: string,
     readonly content: ManifestContent,
+    /** Whether changes are kept on the disk. */
+    readonly writable: boolean,
   ) {}
 
-  /** Reads it, or begins one. The caller has the folder's lock. */
-  static async open(folder: string, name: string, license: string): Promise<Manifest> {
+  /** Reads it, or begins one. The caller has the folder's lock, unless it cannot be written. */
+  static async open(folder: string, name: string, license: string, writable = true): Promise<Manifest> {
     const content = await readManifest(folder);
     if (content && content.name !== name) {
       throw new D2vError(`${folder} holds the dataset ${content.name}, not ${name}: remove or rename it`);
@@ -127,12 +129,13 @@ export class Manifest {
       raw: {},
       prepared: {},
     };
-    return new Manifest(folder, content ?? empty);
+    return new Manifest(folder, content ?? empty, writable);
   }
 
   /** Changes the content and writes it; changes that come while it is being written share the next writing. */
   async update(change: (content: ManifestContent) => void): Promise<void> {
     change(this.content);
+    if (!this.writable) return;
     if (this.pending) return this.writing;
     this.pending = true;
     this.writing = this.writing

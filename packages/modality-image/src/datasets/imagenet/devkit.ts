@@ -20,10 +20,10 @@ export interface Devkit {
 /** Reads the kit from its archive. @throws ArchiveError if a part is missing or makes no sense */
 export async function readDevkit(archive: string): Promise<Devkit> {
   const files = new Map<string, Buffer>();
-  for await (const entry of readTar(archive, { totalBytes: 1 << 30 })) {
-    const base = entry.name.split('/').at(-1)!;
-    if (base === META || base === TRUTH) files.set(base, await entry.read(MOST_BYTES));
-  }
+  const baseOf = (name: string) => name.split('/').at(-1)!;
+  const wanted = (name: string) => [META, TRUTH].includes(baseOf(name));
+  for await (const entry of readTar(archive, { totalBytes: 1 << 30, wanted }))
+    files.set(baseOf(entry.name), await entry.read(MOST_BYTES));
   return parseDevkit(archive, files);
 }
 

@@ -96,7 +96,7 @@ Cite: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJC
           }
         : {
             howTo:
-              'register at https://image-net.org/download, and name a folder with the archives (--from) or a server of yours (--mirror https://user:password@host/folder)',
+              'register at https://image-net.org/download, and name a folder with the archives (--from) or a server of yours (--mirror https://host/folder; with a password, set D2V_MIRROR_IMAGENET=https://user:password@host/folder)',
           },
     options,
     splits: {

@@ -58,8 +58,12 @@ const given = (options: Record<string, unknown> = {}): DatasetOptions => ({
 });
 
 const table = (...rows: string[][]) => `${rows.map((row) => row.join('\t')).join('\n')}\n`;
+/** With a file of the Finder that published zips hold, too: nobody reads it. */
 const zip = (files: Record<string, string>) =>
-  makeZip(Object.entries(files).map(([name, content]) => ({ name, content, deflate: true })));
+  makeZip([
+    { name: 'Icon\r', content: '' },
+    ...Object.entries(files).map(([name, content]) => ({ name, content, deflate: true })),
+  ]);
 const records = (folder: string, split: string) =>
   readFileSync(join(folder, `${split}.jsonl`), 'utf8')
     .trim()

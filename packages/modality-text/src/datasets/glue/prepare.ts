@@ -36,8 +36,8 @@ async function tableBytes(
 ): Promise<Uint8Array> {
   const [zip] = files.filter(({ name }) => name.endsWith('.zip'));
   if (!zip) return readFile(raw(file));
-  for await (const entry of readZip(zip.path, { signal })) {
-    if (entry.name === file) return entry.read(MOST_TABLE);
+  for await (const entry of readZip(zip.path, { signal, wanted: (name) => name === file })) {
+    return entry.read(MOST_TABLE);
   }
   throw new D2vError(`${zip.path} does not hold ${file}`);
 }
