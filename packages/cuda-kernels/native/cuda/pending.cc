@@ -12,9 +12,6 @@ namespace {
 
 }  // namespace
 
-// --- attention
-void CudaBackend::attention(const AttentionArgs&) { pending("attention"); }
-void CudaBackend::attentionBackward(const AttentionBackwardArgs&) { pending("attentionBackward"); }
 // --- conv
 void CudaBackend::conv(const ConvShape&, In, In, In, Out) { pending("conv"); }
 void CudaBackend::convGradInput(const ConvShape&, In, In, Out) { pending("convGradInput"); }
