@@ -66,6 +66,8 @@ describe('train', () => {
       ],
       'eval.data imags: no such file or folder, and modality image has no dataset of that name',
     );
+    // It is noticed before anything is trained.
+    expect(existsSync(join(folder, 'unscored'))).toBe(false);
   });
 
   it('refuses another run in the folder, and other settings when it goes on', async () => {

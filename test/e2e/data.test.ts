@@ -58,6 +58,10 @@ describe('d2v data', () => {
     const list = await run(data('list', '--modality', 'letters'));
     expect(list).toMatchObject({ code: 0, stderr: '' });
     expect(list.stdout).toMatch(/letters +letters +480 texts/);
+    const everything = (await run(data('list'))).stdout.split('\n');
+    for (const name of ['letters', 'librispeech', 'imagenet', 'openwebtext'])
+      expect(everything.some((line) => line.startsWith(name))).toBe(true);
+    expect(Math.max(...everything.map(({ length }) => length))).toBeLessThanOrEqual(100);
     const shown = (await run(data('list', 'letters'))).stdout;
     for (const text of [
       'For tests only.',
@@ -97,7 +101,12 @@ describe('d2v data', () => {
       JSON.parse((await run(data('stats', 'letters', '--json'))).stdout).prepared[0].counts.samples,
     ).toBe(480);
     expect((await run(data('rm', 'letters'))).stderr).toMatch(/Say so with --yes/);
+    const raw = JSON.parse((await run(data('rm', 'letters', '--raw', '--yes', '--json'))).stdout);
+    const bytes = Object.values(archives).reduce((sum, { length }) => sum + length, 0);
+    expect(raw).toEqual({ name: 'letters', part: 'raw', removed: true, bytes });
     expect((await run(data('rm', 'letters', '--yes'))).stdout).toMatch(/^removed letters/);
+    const gone = JSON.parse((await run(data('rm', 'letters', '--yes', '--json'))).stdout);
+    expect(gone).toEqual({ name: 'letters', part: 'all', removed: false, bytes: 0 });
     expect(readdirSync(join(cache, 'datasets'))).toEqual([]);
   });
 

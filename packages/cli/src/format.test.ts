@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { count, duration, number } from './format.js';
+import { count, duration, fitColumns, number } from './format.js';
 
 it('writes durations', () => {
   expect([0, 59.6, 75, 3700, -1].map(duration)).toEqual(['0:00', '1:00', '1:15', '1:01:40', '0:00']);
@@ -26,4 +26,20 @@ it('writes large counts with a unit', () => {
     '123 M',
     '2.0 G',
   ]);
+});
+
+it('cuts columns that may be cut, the longest first, until rows fit', () => {
+  const rows = [
+    ['name', 'size', 'here'],
+    ['a', 'x'.repeat(40), 'prepared (train, valid)'],
+    ['bc', 'short', ''],
+  ];
+  const widthOf = (fitted: string[][]) =>
+    [0, 1, 2].reduce((sum, c) => sum + Math.max(...fitted.map((row) => row[c]!.length)), 4);
+  expect(fitColumns(rows, [1, 2], 80)).toEqual(rows);
+  const fitted = fitColumns(rows, [1, 2], 60);
+  expect(widthOf(fitted)).toBe(60);
+  expect(fitted[1]).toEqual(['a', `${'x'.repeat(28)}…`, 'prepared (train, valid)']);
+  // No further than to something that can be read.
+  expect(fitColumns(rows, [1, 2], 10)[1]).toEqual(['a', `${'x'.repeat(11)}…`, 'prepared (t…']);
 });

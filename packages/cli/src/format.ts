@@ -39,3 +39,41 @@ export function bytes(value: number): string {
   }
   return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
 }
+
+/** Columns of the terminal; 100 where there is none. */
+export const terminalWidth = (): number => process.stdout.columns ?? 100;
+
+/** Cuts a text that is too long, with an ellipsis for what is left out. */
+export function clip(text: string, width: number): string {
+  const letters = [...text];
+  return letters.length <= width
+    ? text
+    : `${letters
+        .slice(0, Math.max(0, width - 1))
+        .join('')
+        .trimEnd()}…`;
+}
+
+/** Least width that a column is cut to. */
+const LEAST = 12;
+
+/**
+ * Rows for `formatTable` that are at most so wide: cells of some columns are cut, the longest ones first.
+ * @param cut columns that may be cut
+ */
+export function fitColumns(
+  rows: readonly (readonly string[])[],
+  cut: readonly number[],
+  width: number,
+): string[][] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => [...row[column]!].length)));
+  const excess = () => widths.reduce((sum, one) => sum + one + 2, -2) - width;
+  while (excess() > 0) {
+    const widest = cut.reduce((best, column) => (widths[column]! > widths[best]! ? column : best), cut[0]!);
+    if (widths[widest]! <= LEAST) break;
+    widths[widest]!--;
+  }
+  return rows.map((row) =>
+    row.map((text, column) => (cut.includes(column) ? clip(text, widths[column]!) : text)),
+  );
+}

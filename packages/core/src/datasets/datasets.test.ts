@@ -115,6 +115,27 @@ describe('prepareDataset', () => {
     expect(server.requests).toHaveLength(2);
   });
 
+  it('asks only for what an added split needs, once the raw files of the others are removed', async () => {
+    await prepareDataset(letters, given({ options: { splits: ['valid'] } }));
+    await removeDataset(letters, { cacheDir }, 'raw');
+    const all = await prepareDataset(letters, given());
+    expect(all.splits).toEqual(['train', 'valid']);
+    expect(all.steps).toHaveLength(6);
+    expect(server.requests.map(({ path }) => path)).toEqual(['/valid.tar.gz', '/train.tar']);
+    expect(await tree(join(folder(), 'raw'))).toEqual(['train.tar']);
+  });
+
+  it('shows licence and terms once for files of the user, and asks nothing', async () => {
+    const from = await mkdtemp(join(root, 'own-'));
+    for (const [name, content] of Object.entries(ARCHIVES)) await writeFile(join(from, name), content);
+    const own = given({ from, offline: true, acceptTerms: false });
+    const terms = () => said.filter((line) => line.includes(letters.terms.trim()));
+    await prepareDataset(letters, { ...own, options: { splits: ['valid'] } });
+    expect(terms()).toEqual([`letters: ${letters.license}\n${letters.terms.trim()}`]);
+    await prepareDataset(letters, own);
+    expect(terms()).toHaveLength(1);
+  });
+
   it('does a step again that failed, and none that did not', async () => {
     let made: string[] = [];
     const flaky = letters2({

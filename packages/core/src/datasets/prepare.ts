@@ -68,7 +68,10 @@ async function prepareLocked(session: Session, manifest: Manifest): Promise<void
   // Where nothing is done yet, another source may take its place.
   const begun = known !== null && Object.keys(known.steps).length > 0;
   if (begun) checkSources(session, known.sources, sources);
-  const files = await bringFiles(session, manifest, (published) => bytesToPrepare(session, known, published));
+  // Splits that are complete need their raw files no more: these may be gone.
+  const splits = chosen.splits.filter((split) => !known?.complete.includes(split));
+  const missing = { ...session, chosen: { ...chosen, splits } };
+  const files = await bringFiles(missing, manifest, (published) => bytesToPrepare(session, known, published));
   if (files.length === 0 && session.given.from !== undefined && !dataset.inputs) {
     throw new D2vError(
       `dataset ${dataset.name}: it reads a folder in place of its files, but does not say what of it (inputs)`,
@@ -81,7 +84,7 @@ async function prepareLocked(session: Session, manifest: Manifest): Promise<void
   const steps = new Steps(target, variant, manifest);
   await dataset.prepare({
     options: chosen.options,
-    splits: chosen.splits,
+    splits,
     folder: target,
     threads: session.threads,
     from: session.given.from ?? null,
@@ -132,7 +135,9 @@ function bytesToPrepare(
   const splits = [...new Set([...(known?.complete ?? []), ...chosen.splits])];
   const all =
     dataset.preparedBytes?.(chosen.options, splits) ?? files.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
-  const done = Object.values(known?.steps ?? {}).flatMap((step) => step.files);
+  // Without an estimate of all splits, only the files of those that are missing are known.
+  const counted = dataset.preparedBytes || !known?.complete.length ? known : null;
+  const done = Object.values(counted?.steps ?? {}).flatMap((step) => step.files);
   return Math.max(0, all - done.reduce((sum, { bytes }) => sum + bytes, 0));
 }
 

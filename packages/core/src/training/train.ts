@@ -1,5 +1,6 @@
-import { type AnyConfig, modalitiesOf } from '../config/joint.js';
+import { type AnyConfig, modalitiesOf, viewOf } from '../config/joint.js';
 import { D2vError } from '../errors.js';
+import { evaluationConfig } from '../evaluation/evaluation-config.js';
 import type { DataSource, DataSplit, Modality } from '../modality/contract.js';
 import type { TrainerListener } from './events.js';
 import { explainWriteError } from './fs-errors.js';
@@ -61,6 +62,8 @@ export interface TrainResult {
 export async function train(options: TrainOptions): Promise<TrainResult> {
   const { config, runDir, on = () => {} } = options;
   const modalities = pluginsOf(options);
+  // A slip in eval.data is said now, not when there is something to score.
+  for (const modality of modalities) await evaluationConfig(modality, viewOf(config, modality.name));
   const folder = await RunFolder.open(runDir, {
     resume: options.resume ?? false,
     keep: config.checkpoint.keep_interval_updates,

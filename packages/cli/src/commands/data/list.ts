@@ -1,6 +1,6 @@
 import type { DatasetStats } from '@d2v/core';
 import { out } from '../../colors.js';
-import { bytes } from '../../format.js';
+import { bytes, fitColumns, terminalWidth } from '../../format.js';
 import { findDataset, installedModalities } from './find.js';
 import type { DataOptions } from './options.js';
 import { termsText } from './terms.js';
@@ -33,7 +33,8 @@ async function listAll(options: DataOptions): Promise<void> {
     return;
   }
   const table = rows.map((row) => [row.name, row.modality, row.size, row.state]);
-  process.stdout.write(`${formatTable([['dataset', 'modality', 'size', 'here'], ...table], 'left')}\n\n`);
+  const fitting = fitColumns([['dataset', 'modality', 'size', 'here'], ...table], [2, 3], terminalWidth());
+  process.stdout.write(`${formatTable(fitting, 'left')}\n\n`);
   process.stdout.write('"d2v data list <dataset>" shows licence, terms, splits and options of one.\n');
 }
 

@@ -95,8 +95,10 @@ export async function remove(
     : 0;
   const what = options.raw ? `the downloads of ${dataset.name}` : dataset.name;
   if (!options.yes) await confirm(`remove ${what}${size > 0 ? ` (${bytes(size)})` : ''}?`);
-  const there = await removeDataset(dataset, {}, options.raw ? 'raw' : 'all');
-  process.stdout.write(there ? `removed ${what}\n` : `nothing is here of ${dataset.name}\n`);
+  const part = options.raw ? 'raw' : 'all';
+  const removed = await removeDataset(dataset, {}, part);
+  if (options.json) return print({ name: dataset.name, part, removed, bytes: removed ? size : 0 });
+  process.stdout.write(removed ? `removed ${what}\n` : `nothing is here of ${dataset.name}\n`);
 }
 
 /** @throws CliError unless a person says yes */

@@ -12,7 +12,7 @@ import { checkSpace, download } from './download.js';
 import { fetchText } from './fetch-text.js';
 import { partOf } from './part-file.js';
 import { RateLimiter } from './rate-limit.js';
-import { acceptTerms } from './terms.js';
+import { acceptTerms, showTerms } from './terms.js';
 import { joinUrl } from './url.js';
 
 /** A raw file that is there, complete and verified. */
@@ -28,6 +28,7 @@ export async function bringFiles(
   preparedBytes: (files: readonly DatasetFile[]) => number = () => 0,
 ): Promise<PresentFile[]> {
   const { dataset, given, chosen, folder, log } = session;
+  showTerms(session, manifest);
   const files = await publishedFiles(session, manifest);
   const there = new Map<string, string>();
   const missing: DatasetFile[] = [];

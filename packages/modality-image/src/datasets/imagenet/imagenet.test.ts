@@ -142,6 +142,12 @@ describe('the official archives', () => {
     );
   });
 
+  it('refuse a JPEG quality that would change nothing', async () => {
+    await expect(prepareDataset(imagenet(), given({ options: { jpeg_quality: 80 } }))).rejects.toThrow(
+      /options of imagenet: .*give max_side with it/,
+    );
+  });
+
   it('become smaller images with --max-side, in a folder of their own', async () => {
     const options = { max_side: 32, jpeg_quality: 80 };
     await prepareDataset(imagenet(), given({ options }));

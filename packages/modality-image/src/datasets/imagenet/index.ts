@@ -47,29 +47,36 @@ const NAMES: Record<keyof ImagenetArchives, string> = {
 const SPLITS = ['train', 'valid'] as const;
 type Split = (typeof SPLITS)[number];
 
-const options = z.strictObject({
-  source: z
-    .enum(['archives', 'hub'])
-    .default('archives')
-    .describe(
-      'archives of image-net.org (or a tree, with --from), or the parquet files of the Hugging Face hub',
-    ),
-  max_side: z
-    .int()
-    .min(32)
-    .max(4096)
-    .nullable()
-    .default(null)
-    .describe(
-      'shorter side of larger images after preparation, in pixels; null = images as they are published',
-    ),
-  jpeg_quality: z
-    .int()
-    .min(50)
-    .max(100)
-    .default(90)
-    .describe('with max_side: quality of the smaller JPEG files'),
-});
+const JPEG_QUALITY = 90;
+
+const options = z
+  .strictObject({
+    source: z
+      .enum(['archives', 'hub'])
+      .default('archives')
+      .describe(
+        'archives of image-net.org (or a tree, with --from), or the parquet files of the Hugging Face hub',
+      ),
+    max_side: z
+      .int()
+      .min(32)
+      .max(4096)
+      .nullable()
+      .default(null)
+      .describe(
+        'shorter side of larger images after preparation, in pixels; null = images as they are published',
+      ),
+    jpeg_quality: z
+      .int()
+      .min(50)
+      .max(100)
+      .default(JPEG_QUALITY)
+      .describe('with max_side: quality of the smaller JPEG files'),
+  })
+  .refine(({ max_side, jpeg_quality }) => max_side !== null || jpeg_quality === JPEG_QUALITY, {
+    // Images keep their bytes: it would be the same once more, in a folder of its own.
+    error: 'jpeg_quality is for images that are made smaller: give max_side with it, or leave it out',
+  });
 
 export type ImagenetOptions = z.output<typeof options>;
 
