@@ -13,3 +13,32 @@ export function isHeldOut(name: string, share: number): boolean {
   const digest = hash('sha256', name.normalize('NFC'), 'hex');
   return Number.parseInt(digest.slice(0, 8), 16) / 2 ** 32 < share;
 }
+
+/** What held-out parts are called, the usual ones first; the first one that is there is taken. */
+export const HELD_OUT_NAMES = ['val', 'valid', 'validation', 'dev', 'test'] as const;
+const TRAINING_NAMES = ['train', 'training'];
+
+/**
+ * Training and held-out files by words in their names: `set-train-000.tar` and `set-val-000.tar`, but not `evaluate.tar`. A test
+ * part is held out only where there is no other; files of neither are left out.
+ * @returns null unless there are both
+ */
+export function dividedByName<T>(
+  files: readonly T[],
+  nameOf: (file: T) => string,
+): { train: T[]; valid: T[] } | null {
+  const words = files.map(
+    (file) =>
+      new Set(
+        nameOf(file)
+          .toLowerCase()
+          .split(/[^a-z]+/),
+      ),
+  );
+  const having = (names: readonly string[]) =>
+    files.filter((_, i) => names.some((name) => words[i]!.has(name)));
+  const train = having(TRAINING_NAMES);
+  const validation = having(HELD_OUT_NAMES.filter((name) => name !== 'test'));
+  const valid = validation.length > 0 ? validation : having(['test']);
+  return train.length > 0 && valid.length > 0 ? { train, valid } : null;
+}

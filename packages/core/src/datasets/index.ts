@@ -26,6 +26,7 @@ export { datasetOptionList, flagOf, readOption, splitNames } from './options.js'
 export { downloadDataset, prepareDataset } from './prepare.js';
 export { removeDataset } from './remove.js';
 export { findShards, isShardRange } from './shards/find.js';
+export { findShardParts, type ShardPaths } from './shards/parts.js';
 export { type OpenShardsOptions, TarShards } from './shards/tar-shards.js';
 export { type ShardPlace, type ShardSample, ShardWriter } from './shards/writer.js';
 export { type DatasetStats, datasetStats } from './stats.js';

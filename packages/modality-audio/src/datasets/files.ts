@@ -7,7 +7,7 @@ import {
   type DataConfig,
   type DataSource,
   type FileKind,
-  findShards,
+  findShardParts,
   isHeldOut,
   namedFiles,
   type OpenDataOptions,
@@ -106,7 +106,7 @@ interface Part {
 async function partOfLists(data: AudioData & { path: string }, options: OpenOptions): Promise<Part | null> {
   const manifests = await findManifests(data.path);
   if (manifests) return partOfManifests(manifests, data, options);
-  const shards = await findShards(data.path);
+  const shards = await findShardParts(data, AUDIO);
   return shards && partOfShards(shards, data, options);
 }
 

@@ -32,7 +32,10 @@ const split = (bytes: number, md5: string, description: string, taken = false): 
   default: taken,
 });
 
-/** Sizes and MD5s as published (openslr.org/resources/12/md5sum.txt). */
+/**
+ * MD5s as openslr.org/resources/12/md5sum.txt has them, which several public programs repeat; sizes as TensorFlow Datasets records
+ * them (url_checksums/librispeech.txt).
+ */
 const PUBLISHED: Record<string, PublishedSplit> = {
   'train-clean-100': split(
     6_387_309_499,

@@ -132,6 +132,7 @@ async function partsBy(
 
 const isList = (name: string) => name === LISTS.valid || name === LISTS.test;
 
+/** Size and SHA-256 as TensorFlow Datasets records them; the MD5 and the same SHA-256 are in releases of torchaudio. */
 export const speechCommands: ManagedAudio = {
   dataset: speechCommandsWith({
     bytes: 2_428_923_189,

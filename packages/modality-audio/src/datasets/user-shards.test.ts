@@ -95,13 +95,24 @@ describe('tar shards', () => {
     expect((await open('valid')).length).toBeGreaterThan(0);
     await put('valid-0.tar', many('c', 2));
     expect([(await open('train')).length, (await open('valid')).length]).toEqual([9, 2]);
-    await mkdir(join(root, 'more'));
-    await put('more/x.tar', many('d', 3));
-    const more = { path: join(root, 'train-{0..1}.tar'), valid_path: join(root, 'more') };
+    const other = await mkdtemp(join(base, 'more-'));
+    await writeFile(join(other, 'x.tar'), makeTar(many('d', 3)));
+    const more = { path: join(root, 'train-{0..1}.tar'), valid_path: other };
     expect([(await open('train', more)).length, (await open('valid', more)).length]).toEqual([9, 3]);
     await expect(open('valid', { valid_path: cacheDir })).rejects.toThrow(
-      /valid_path .*tar shards are expected/,
+      /\(data.valid_path\) holds no tar shards/,
     );
+  });
+
+  it('may lie in folders train and dev, and are not what a folder of sounds is taken for', async () => {
+    for (const part of ['train', 'dev']) await mkdir(join(root, part));
+    await put('train/0.tar', [{ path: 'a.flac', content: flac('a') }]);
+    await put('dev/0.tar', [{ path: 'b.flac', content: flac('b') }]);
+    expect((await open('valid')).key!(0)).toBe('b');
+    root = await mkdtemp(join(base, 'data-'));
+    await put('backup.tar', [{ path: 'a.flac', content: flac('a') }]);
+    await writeFile(join(root, 'b.flac'), flac('b'));
+    expect((await open()).describe(0)).toBe(join(root, 'b.flac'));
   });
 
   it('with damaged sounds report them when they are asked for', async () => {

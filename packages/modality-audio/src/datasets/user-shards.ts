@@ -13,9 +13,9 @@ import {
   classNames,
   compressionOf,
   D2vError,
-  findShards,
   isHeldOut,
   readTar,
+  type ShardPaths,
   writeFileAtomic,
 } from '@d2v/core';
 import { AUDIO_EXTENSIONS, openAudioBytes } from '../decode/audio-file.js';
@@ -27,24 +27,21 @@ import { encodeTable, type SoundRow, SoundTable, type TableSound } from './sound
 const VERSION = 1;
 const TEXT_KEYS = ['text', 'transcript', 'sentence'];
 const CLASS_KEYS = ['label', 'cls', 'class'];
-const VALID_NAME = /^(val|valid|validation|dev)[-_.]/i;
-const TRAIN_NAME = /^train[-_.]/i;
 /** Of a text or label. */
 const MOST_META = 1 << 20;
 
 /**
- * The sounds of a part of shards: `data.valid_path` is held out, else shards named `valid-*` (`val`, `dev`) beside ones named
- * `train-*`, else a share of `data.valid_share` by name.
+ * The sounds of a part of shards; without held-out ones, of a share of `data.valid_share` by name.
  * @throws D2vError if there are none, ArchiveError if a shard is damaged
  */
 export async function partOfShards(
-  shards: readonly string[],
+  { train, valid }: ShardPaths,
   data: AudioData,
   options: OpenOptions,
 ): Promise<{ files: TableSound[]; classes: string[] }> {
   const { split, log } = options;
-  const [training, valid] = await divide(shards, data);
-  const trained = await openAll(training, data, options);
+  const count = train.length + (valid?.length ?? 0);
+  const trained = await openAll(train, data, options);
   const held = valid && (await openAll(valid, data, options));
   const all = [...trained, ...(held ?? [])];
   const isHeld = (file: TableSound) => isHeldOut(file.row.id, data.valid_share);
@@ -56,28 +53,12 @@ export async function partOfShards(
         : trained.filter((file) => isHeld(file) === (split === 'valid'));
   if (files.length === 0) {
     throw new D2vError(
-      `${data.path}: of ${all.length} sounds in ${shards.length} shards none falls into the ${split} part; set data.valid_path, or another data.valid_share`,
+      `${data.path}: of ${all.length} sounds in ${count} shards none falls into the ${split} part; set data.valid_path, or another data.valid_share`,
     );
   }
   const classes = data.label === 'none' ? [] : classNames(all).sort(byNumber);
-  log(
-    `${files.length} sounds (${split}) from ${training.length + (valid?.length ?? 0)} shards of ${data.path}`,
-  );
+  log(`${files.length} sounds (${split}) from ${count} shards of ${data.path}`);
   return { files, classes };
-}
-
-async function divide(
-  shards: readonly string[],
-  { valid_path: path }: AudioData,
-): Promise<[train: readonly string[], valid: readonly string[] | null]> {
-  if (path) {
-    const valid = await findShards(path);
-    if (valid) return [shards, valid];
-    throw new D2vError(`data.valid_path ${path}: tar shards are expected, as in data.path`);
-  }
-  const named = (pattern: RegExp) => shards.filter((shard) => pattern.test(basename(shard)));
-  const [train, valid] = [named(TRAIN_NAME), named(VALID_NAME)];
-  return train.length > 0 && valid.length > 0 ? [train, valid] : [shards, null];
 }
 
 /** Numbers by their value, before names. */

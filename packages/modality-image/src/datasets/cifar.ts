@@ -38,6 +38,10 @@ interface CifarKind {
   labelBytes: number;
 }
 
+/**
+ * Sizes as TensorFlow Datasets records them (url_checksums/cifar10.txt, cifar100.txt); MD5s as the homepage states them, which
+ * public programs that read the binary versions repeat.
+ */
 const KINDS: Record<'cifar10' | 'cifar100', CifarKind> = {
   cifar10: {
     name: 'cifar10',

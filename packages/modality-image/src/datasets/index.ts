@@ -4,6 +4,7 @@ import {
   type DataConfig,
   type DataSource,
   didYouMean,
+  findShardParts,
   joinSources,
   type OpenDataOptions,
   type OpenInputsOptions,
@@ -11,11 +12,11 @@ import {
 import type { ImageDataConfig } from '../data-config.js';
 import { digits } from './digits.js';
 import { emoji } from './emoji.js';
-import { openFiles, openFolder } from './folder.js';
+import { IMAGES, openFiles, openFolder } from './folder.js';
 import { type ManagedImages, managed, openManaged } from './managed.js';
 import { packedSource } from './packed.js';
 import { openPrepared, type PreparedDataset } from './prepared.js';
-import { findImageShards, openShards } from './shards.js';
+import { openShards } from './shards.js';
 
 /** Small ones, fetched when they are opened. */
 export const builtIn = { digits, emoji } satisfies Record<string, PreparedDataset>;
@@ -52,7 +53,7 @@ export async function openImageInputs(
       files = [];
     };
     for (const path of paths) {
-      const shards = await findImageShards({ path, valid_path: null });
+      const shards = await findShardParts({ path, valid_path: null }, IMAGES);
       if (!shards) files.push(path);
       else {
         await takeFiles();
@@ -74,7 +75,7 @@ export async function openImageData(
 ): Promise<DataSource> {
   const { path } = data;
   if (path) {
-    const shards = await findImageShards({ ...data, path });
+    const shards = await findShardParts({ ...data, path }, IMAGES);
     return shards
       ? openShards(shards, { name: path }, data, options)
       : openFolder({ ...data, path }, options);

@@ -2,28 +2,18 @@
  * Images in tar shards (WebDataset layout): shards of the user's own, and what datasets are prepared into. Any sample is one
  * read away, so training draws from all shards at once: nothing depends on the order in which samples were written.
  */
-import { readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
 import {
   D2vError,
   type DataConfig,
   type DataSource,
-  findShards,
-  hasEnding,
   isHeldOut,
   type OpenDataOptions,
+  type ShardPaths,
   TarShards,
 } from '@d2v/core';
 import type { ImageDataConfig } from '../data-config.js';
 import { decodePlanned, IMAGE_EXTENSIONS, openImageBytes } from '../decode.js';
 import { applyPlan, normalize, planTransform } from '../transforms.js';
-import { IMAGES } from './folder.js';
-
-/** Shards by part; without held-out ones, a share of the others is held out. */
-export interface ShardPaths {
-  train: readonly string[];
-  valid: readonly string[] | null;
-}
 
 /** What the samples of shards are. */
 export interface ShardContents {
@@ -39,53 +29,6 @@ type Member = { shards: TarShards; index: number };
 type OpenOptions = Pick<OpenDataOptions, 'split' | 'cacheDir' | 'log'>;
 
 const MOST_CLASSES = 1e6;
-const HELD_OUT = ['val', 'valid', 'validation', 'test'];
-/** `imagenet-val-000003.tar`, not `evaluate.tar`. */
-const wordIn = (name: string, words: readonly string[]): boolean =>
-  name
-    .toLowerCase()
-    .split(/[^a-z]+|\d+/)
-    .some((word) => words.includes(word));
-
-/**
- * The shards that `data.path` and `data.valid_path` name; null if they name something else. Held-out shards are those of
- * `valid_path`, or of a folder `val` beside `train`, or those with such a word in their names where others have `train`.
- */
-export async function findImageShards(
-  data: Pick<DataConfig, 'valid_path'> & { path: string },
-): Promise<ShardPaths | null> {
-  const { path, valid_path: validPath } = data;
-  const given = validPath === null ? null : await shardsOf(validPath);
-  const direct = await shardsOf(path);
-  if (direct) {
-    if (validPath !== null) {
-      if (!given) throw new D2vError(`${validPath} (data.valid_path) holds no tar shards, ${path} does`);
-      return { train: direct, valid: given };
-    }
-    const valid = direct.filter((shard) => wordIn(basename(shard), HELD_OUT));
-    const train = direct.filter((shard) => wordIn(basename(shard), ['train', 'training']));
-    return train.length > 0 && valid.length > 0 ? { train, valid } : { train: direct, valid: null };
-  }
-  const train = await shardsOf(join(path, 'train'));
-  if (!train) return null;
-  if (validPath !== null) return { train, valid: given };
-  for (const name of HELD_OUT) {
-    const valid = await shardsOf(join(path, name));
-    if (valid) return { train, valid };
-  }
-  return { train, valid: null };
-}
-
-/** Shards, unless they are archives that lie beside folders or images: a folder of images may hold a tar, too. */
-async function shardsOf(path: string): Promise<string[] | null> {
-  const shards = await findShards(path);
-  if (!shards || (shards.length === 1 && shards[0] === path)) return shards;
-  const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
-  const other = entries.some(
-    (entry) => !entry.name.startsWith('.') && (entry.isDirectory() || hasEnding(entry.name, IMAGES)),
-  );
-  return other ? null : shards;
-}
 
 /** Opens the samples of a part. @throws D2vError if there are none */
 export async function openShards(

@@ -6,14 +6,14 @@
  * is the folder that holds the file; `path` all folders together; `none` ignores folders. A file beside the class
  * folders has no class; if there are no folders at all, the data is unlabelled.
  *
- * Split: `data.valid_path`, else folders named train and val (or valid, validation, test) right below the root, else
+ * Split: `data.valid_path`, else folders named train and val (or valid, validation, dev, test) right below the root, else
  * a share of `data.valid_share` chosen by name (see held-out.ts).
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { D2vError } from '../../errors.js';
 import type { DataConfig, OpenDataOptions } from '../../modality/contract.js';
-import { isHeldOut } from '../held-out.js';
+import { HELD_OUT_NAMES, isHeldOut } from '../held-out.js';
 import { type FileKind, type FoundFile, findInput } from './find.js';
 
 /** Which folders are the class of a file. */
@@ -25,8 +25,6 @@ export interface LabelledFiles {
   files: FoundFile[];
   classes: string[];
 }
-
-const HELD_OUT_NAMES = ['val', 'valid', 'validation', 'test'];
 
 /** The files of a part of `data.path`. @throws D2vError if there are none */
 export async function openLabelledFiles(

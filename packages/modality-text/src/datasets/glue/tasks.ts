@@ -64,6 +64,7 @@ export const MRPC_DEV_IDS = 'mrpc_dev_ids.tsv';
 const MRPC_TEST = 'msr_paraphrase_test.txt';
 const mrpc = { text: '#1 String', pair: '#2 String', label: 'Quality' };
 
+/** Names, sizes and SHA-256 of all files as Hugging Face's datasets records them (datasets/glue/dataset_infos.json). */
 export const GLUE_TASKS: readonly GlueTask[] = [
   {
     name: 'cola',

@@ -6,7 +6,7 @@ import { findTree, hubFiles, PUBLISHED_ARCHIVE } from './published.js';
 
 /** Tokens take two bytes each, items of paragraphs about a quarter of that: 23 GB for the archive's 12.9. */
 const PREPARED_PER_BYTE = 1.8;
-/** The same of one of the hub's 80 files. */
+/** The same of one of the hub's 80 files (`train-00000-of-00080.parquet` and so on, some 300 MB each). */
 const PREPARED_PER_PART = 0.29e9;
 const PARTS = 80;
 

@@ -6,8 +6,8 @@ import { D2vError, type DatasetFile, type FilesContext, joinUrl, shownUrl, z } f
 export const ARCHIVE = 'openwebtext.tar.xz';
 
 /**
- * The archive of Zenodo's record 3834942. Size and SHA-256 are those that two public programs state who download it (Hugging
- * Face's datasets and The Pile); Zenodo itself shows an MD5.
+ * The archive of Zenodo's record 3834942. Size and SHA-256 are those that Hugging Face's datasets records
+ * (datasets/openwebtext/dataset_infos.json); The Pile states the same SHA-256. Zenodo itself shows an MD5.
  */
 export const PUBLISHED_ARCHIVE: DatasetFile = {
   name: ARCHIVE,
