@@ -4,13 +4,11 @@
 // gradients and sums), in pieces of 16 bytes where the addresses allow it (vectors.h, loops.h). Arithmetic is in f32.
 // Softmax reads its rows twice: once for maximum and sum together (the sum is rescaled when the maximum grows), once to
 // write; the second time they come from a cache. A warp takes a row, or a block where rows are long.
-#include <initializer_list>
 #include <type_traits>
 
 #include "cuda_backend.h"
 #include "gelu.h"
-#include "loops.h"
-#include "vectors.h"
+#include "operands.h"
 
 namespace d2v::cuda {
 
@@ -295,30 +293,6 @@ template <typename Body>
 void withRows(int64_t rows, int64_t d, const Body& body) {
   if (d >= kLongRow) body(std::true_type(), Grid{rows}, 2 * kRowWarps * sizeof(float));
   else body(std::false_type(), Grid{blocksFor(rows, kRowWarps)}, size_t{0});
-}
-
-// --- operands
-
-template <typename T>
-const T* as(In x) {
-  return static_cast<const T*>(x.data);
-}
-template <typename T>
-T* as(Out x) {
-  return static_cast<T*>(x.data);
-}
-
-/// Calls body(T(), width): the type of the elements, and how many a thread moves at once, as a constant. Rows of `d`
-/// elements have to begin at multiples of 16 bytes for the wide way; 0 where there are no rows.
-template <typename Body>
-void withPieces(DType t, std::initializer_list<const void*> operands, int64_t d, const Body& body) {
-  forFloatType(t, [&](auto zero) {
-    using T = decltype(zero);
-    bool wide = true;
-    for (const void* p : operands) wide = wide && fitsWide(static_cast<const T*>(p), d);
-    if (wide) body(zero, Width<kWide<T>>());
-    else body(zero, Width<1>());
-  });
 }
 
 }  // namespace

@@ -43,21 +43,5 @@ void CudaBackend::embedding(const int32_t*, In, Out, int64_t, int64_t) { pending
 void CudaBackend::embeddingGrad(float*, const int32_t*, In, int64_t, int64_t, int64_t, int64_t) {
   pending("embeddingGrad");
 }
-// --- elementwise and reductions
-void CudaBackend::sumTo(In, Out, int64_t, int64_t) { pending("sumTo"); }
-void CudaBackend::sum(In, int64_t, double*) { pending("sum"); }
-void CudaBackend::sumSquares(In, int64_t, double*) { pending("sumSquares"); }
-void CudaBackend::meanTokens(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokens"); }
-void CudaBackend::meanTokensBackward(In, Out, int64_t, int64_t, int64_t, int64_t) { pending("meanTokensBackward"); }
-// --- random
-void CudaBackend::normal(Out, double, double, const RngKey&, int64_t) { pending("normal"); }
-void CudaBackend::uniform(Out, double, double, const RngKey&, int64_t) { pending("uniform"); }
-void CudaBackend::dropout(In, Out, double, const RngKey&, int64_t) { pending("dropout"); }
-// --- optimizer
-void CudaBackend::gradControl(const double*, int64_t, const double*, int64_t, double, double, double*) {
-  pending("gradControl");
-}
-void CudaBackend::adam(const AdamArgs&) { pending("adam"); }
-void CudaBackend::ema(float*, const float*, double, int64_t, const double*) { pending("ema"); }
 
 }  // namespace d2v::cuda

@@ -98,9 +98,10 @@ class Side {
   const float* f32(const std::vector<float>& values) {
     return static_cast<const float*>(floats(size(values), DType::F32, values, Use::Read));
   }
-  const int32_t* ints(const std::vector<int32_t>& values) { return plain(values, DType::I32); }
-  const int64_t* longs(const std::vector<int64_t>& values) { return plain(values, DType::I64); }
-  const uint8_t* bytes(const std::vector<uint8_t>& values) { return plain(values, DType::U8); }
+  const int32_t* ints(const std::vector<int32_t>& values) { return plain(values, Kind::I32); }
+  const int64_t* longs(const std::vector<int64_t>& values) { return plain(values, Kind::I64); }
+  const uint8_t* bytes(const std::vector<uint8_t>& values) { return plain(values, Kind::U8); }
+  const double* doubles(const std::vector<double>& values) { return plain(values, Kind::F64); }
   /// Random integers in [lo, hi).
   const int32_t* ints(int64_t n, int32_t lo, int32_t hi) {
     std::vector<int32_t> values(static_cast<size_t>(n));
@@ -194,8 +195,7 @@ class Side {
     return add(n * 4, 4, Kind::F32, use, values.data());
   }
   template <typename T>
-  const T* plain(const std::vector<T>& values, DType t) {
-    const Kind kind = t == DType::I32 ? Kind::I32 : t == DType::I64 ? Kind::I64 : Kind::U8;
+  const T* plain(const std::vector<T>& values, Kind kind) {
     return static_cast<const T*>(add(static_cast<int64_t>(values.size() * sizeof(T)), sizeof(T), kind, Use::Read,
                                      values.data()));
   }
