@@ -75,6 +75,9 @@ template <typename T>
 D2V_DEVICE T shuffleDown(T value, int delta);
 /// Bit i: the predicate of lane i.
 D2V_DEVICE uint32_t vote(bool predicate);
+/// Ones of a vote, and the lowest of them (undefined for 0).
+D2V_DEVICE int bitCount(uint32_t bits);
+D2V_DEVICE int lowestBit(uint32_t bits);
 
 // --- integer atomics on device or shared memory; they return the old value
 D2V_DEVICE uint32_t atomicAdd(uint32_t* address, uint32_t value);

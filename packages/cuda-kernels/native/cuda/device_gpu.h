@@ -38,6 +38,8 @@ D2V_DEVICE T shuffleDown(T value, int delta) {
   return __shfl_down_sync(kAllLanes, value, static_cast<unsigned>(delta));
 }
 D2V_DEVICE uint32_t vote(bool predicate) { return __ballot_sync(kAllLanes, predicate); }
+D2V_DEVICE int bitCount(uint32_t bits) { return __popc(bits); }
+D2V_DEVICE int lowestBit(uint32_t bits) { return __ffs(static_cast<int>(bits)) - 1; }
 
 D2V_DEVICE uint32_t atomicAdd(uint32_t* address, uint32_t value) { return ::atomicAdd(address, value); }
 D2V_DEVICE int64_t atomicMin(int64_t* address, int64_t value) {

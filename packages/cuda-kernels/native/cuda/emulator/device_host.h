@@ -51,6 +51,16 @@ D2V_DEVICE uint32_t vote(bool predicate) {
   emulator::meet(emulator::Call::Vote, &args);
   return args.result;
 }
+D2V_DEVICE int bitCount(uint32_t bits) {
+  int count = 0;
+  for (; bits != 0; bits &= bits - 1) ++count;
+  return count;
+}
+D2V_DEVICE int lowestBit(uint32_t bits) {
+  int at = 0;
+  for (; (bits & 1) == 0; bits >>= 1) ++at;
+  return at;
+}
 
 D2V_DEVICE uint32_t atomicAdd(uint32_t* address, uint32_t value) {
   const uint32_t old = *address;
