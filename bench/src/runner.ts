@@ -45,8 +45,8 @@ export class UpdateRunner {
     return this.kept / this.updates;
   }
 
-  /** One update; returns its loss per masked token. `onPhase` hears of the end of each phase. */
-  update(onPhase?: (phase: Phase) => void): number {
+  /** Enqueues one update. `onPhase` hears of the end of each phase, which is waited for then. */
+  update(onPhase?: (phase: Phase) => void): void {
     const { model, optimizer, config, modality } = this;
     const end = (phase: Phase) => {
       if (!onPhase) return;
@@ -63,24 +63,29 @@ export class UpdateRunner {
     this.kept += plan.mask.keptPerRow;
     end('masks');
     const result = model.forward(plan, { totalSampleSize: plan.sampleSize });
-    const loss = result.loss / plan.sampleSize;
+    const losses = result.deviceLosses();
     end('forward');
     result.backward();
     end('backward');
     const { lr, clip_norm: clipNorm } = config.optimization;
-    optimizer.step({ lr, clipNorm, emaDecay: model.emaSchedule.decayAt(done) });
+    optimizer.step({ lr, clipNorm, emaDecay: model.emaSchedule.decayAt(done), losses });
+    for (const raw of losses) raw.dispose();
     model.finishUpdate(done);
-    k.synchronize(this.device);
     end('clip, Adam, EMA');
-    return loss;
   }
 
-  /** Seconds of each of `count` updates. */
+  /**
+   * Seconds of each of `count` updates. A device that works on its own is kept busy, as the trainer keeps it: there it is
+   * the mean of all, once.
+   */
   measure(count: number): number[] {
-    return Array.from({ length: count }, () => {
+    const each = k.asynchronous(this.device) ? count : 1;
+    return Array.from({ length: count / each }, () => {
+      k.synchronize(this.device);
       const start = performance.now();
-      this.update();
-      return (performance.now() - start) / 1000;
+      for (let i = 0; i < each; i++) this.update();
+      k.synchronize(this.device);
+      return (performance.now() - start) / 1000 / each;
     });
   }
 
