@@ -11,8 +11,8 @@
 //
 // dW and dB: each warp of the backward pass takes every so many rows and keeps its share of both in registers. At the end
 // the warps of a block add theirs up in shared memory, one warp after the other, and blocks write one partial sum each; a
-// second kernel (columns.h) adds those in order. The grid is one to four blocks per multiprocessor, so the partial sums are
-// a few MB that stay in the second-level cache.
+// second kernel (columns.h) adds those in order. The grid is what is resident at once, two to eight blocks per
+// multiprocessor (more for shorter rows), so the partial sums are a few MB that stay in the second-level cache.
 //
 // In bf16 the statistics are those of s as it is stored, so that backward sees exactly the row that was normalised.
 // Longer rows go the same way with a block per row that reads them again for each pass, from cache.
@@ -26,7 +26,12 @@ namespace d2v::cuda {
 
 namespace {
 
-constexpr int kForwardThreads = 128, kBackwardThreads = 256, kLongThreads = 256;
+constexpr int kForwardThreads = 128, kBackwardThreads = 128, kLongThreads = 256;
+
+/// Blocks of the backward pass on a multiprocessor when a lane holds so many values of a row: it keeps four sets of them
+/// (two of the row, two of sums), and 65536 registers are shared by all. Single elements take more of them for addresses.
+template <int N, int Steps>
+constexpr int kResident = N * Steps <= 8 ? 8 : N * Steps <= 24 ? 4 : N > 1 && N * Steps <= 32 ? 3 : 2;
 
 template <typename T>
 struct Forward {
@@ -152,7 +157,7 @@ layerNormRows(Forward<T> a) {
 
 /// Parameters: partial[block] = the block's share of dW [d], dB [d].
 template <typename T, int N, int Steps, bool Gelu, bool Parameters>
-D2V_KERNEL(kBackwardThreads)
+D2V_KERNEL(kBackwardThreads * kResident<N, Steps>)
 layerNormBackwardRows(Backward<T> a, float* partial) {
   constexpr int warps = kBackwardThreads / kWarp;
   const int d = static_cast<int>(a.d);
@@ -325,8 +330,7 @@ void backward(const Backward<T>& a, float* dWeight, float* dBias, Allocator& mem
     launchColumnSums(dWeight, dBias, d, partial.floats(), parts, 2 * d, 2 * d, stream);
   };
   const bool held = forRowShape<T>(d, wide, [&](auto n, auto steps) {
-    // As many blocks as are resident at once: registers hold four rows' worth of values per warp.
-    const int64_t resident = multiprocessors * (n() * steps() <= 8 ? 4 : n() * steps() <= 24 ? 2 : 1);
+    const int64_t resident = multiprocessors * kResident<n(), steps()>;
     const int64_t needed = blocksFor(a.rows, kBackwardThreads / kWarp);
     const int64_t blocks = needed < resident ? needed : resident;
     if (!parameters) {

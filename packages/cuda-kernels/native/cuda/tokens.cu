@@ -46,7 +46,8 @@ struct SuffixMap {
 /// p - offset; place j is row (group * copies + j / k) * (e + k) + e + j % k of dy (length = copies * k).
 struct Places {
   const int32_t* ids;
-  int64_t length, positions, offset, copies, k, e;
+  int64_t positions, offset, copies, e;
+  uint32_t length, k;
 };
 
 template <typename T, int N, int Steps>
@@ -61,18 +62,18 @@ sumPlaces(Places a, const T* dy, T* dx, int64_t rows, int64_t d) {
   const T* from = dy + group * a.copies * (a.e + a.k) * d;
   for (int64_t tile = 0; tile < d; tile += Steps * kWarp * N) {
     float sum[Steps][N] = {};
-    for (int64_t base = 0; base < a.length; base += looks * kWarp) {
+    for (uint32_t base = 0; base < a.length; base += looks * kWarp) {
       uint32_t found[looks];
 #pragma unroll
       for (int q = 0; q < looks; ++q) {
-        const int64_t j = base + q * kWarp + lane();
+        const uint32_t j = base + static_cast<uint32_t>(q * kWarp + lane());
         found[q] = vote(j < a.length && ids[j] == wanted);
       }
 #pragma unroll
       for (int q = 0; q < looks; ++q) {
         for (; found[q] != 0; found[q] &= found[q] - 1) {
-          const int64_t j = base + q * kWarp + lowestBit(found[q]);
-          const T* add = from + (j + (j / a.k + 1) * a.e) * d + tile;
+          const uint32_t j = base + static_cast<uint32_t>(q * kWarp + lowestBit(found[q]));
+          const T* add = from + (j + static_cast<int64_t>(j / a.k + 1) * a.e) * d + tile;
 #pragma unroll
           for (int s = 0; s < Steps; ++s) {
             if (tile + pieceAt<N>(s) >= d) continue;
@@ -187,7 +188,8 @@ void CudaBackend::gatherTokensBackward(In dy, const int32_t* ids, Out dx, float*
       copyRows(map, b * t, rowBytes, {}, {from, to}, stream_);
     } else {
       const int64_t copies = rows / b;
-      launchSumPlaces(Places{ids, copies * k, t, 0, copies, k, e}, from, to, b * t, d, stream_);
+      const Places places{ids, t, 0, copies, e, static_cast<uint32_t>(copies * k), static_cast<uint32_t>(k)};
+      launchSumPlaces(places, from, to, b * t, d, stream_);
     }
     if (dPrefix != nullptr) {
       launchColumnSums(dPrefix, nullptr, e * d, from, rows, (e + k) * d, e * d, stream_);
@@ -221,8 +223,9 @@ void CudaBackend::restoreTokensBackward(In dy, const int32_t* restore, Out dx, i
   forFloatType(dy.dtype, [&](auto zero) {
     using T = decltype(zero);
     const int64_t width = extra + kept;
-    launchSumPlaces(Places{restore, t, width, extra, 1, t, 0}, typed<T>(dy, "restoreTokensBackward: dy"),
-                    typed<T>(dx, "restoreTokensBackward: dx"), rows * width, d, stream_);
+    const Places places{restore, width, extra, 1, 0, static_cast<uint32_t>(t), static_cast<uint32_t>(t)};
+    launchSumPlaces(places, typed<T>(dy, "restoreTokensBackward: dy"), typed<T>(dx, "restoreTokensBackward: dx"),
+                    rows * width, d, stream_);
   });
 }
 
