@@ -157,7 +157,7 @@ layerNormRows(Forward<T> a) {
 
 /// Parameters: partial[block] = the block's share of dW [d], dB [d].
 template <typename T, int N, int Steps, bool Gelu, bool Parameters>
-D2V_KERNEL(kBackwardThreads * kResident<N, Steps>)
+D2V_KERNEL((kBackwardThreads * kResident<N, Steps>))
 layerNormBackwardRows(Backward<T> a, float* partial) {
   constexpr int warps = kBackwardThreads / kWarp;
   const int d = static_cast<int>(a.d);
