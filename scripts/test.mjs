@@ -1,10 +1,13 @@
-/** `npm test`: set-up, linter and type check, unit tests of every package, end-to-end tests. */
+/** `npm test`: set-up, linter and type check, tests of the kernels, unit tests of every package, end-to-end tests. */
 import { pnpm } from './pnpm.mjs';
 import { setup } from './setup.mjs';
 
 setup();
 const concurrency = '--concurrency=1'; // the native kernels use every core already
-for (const tasks of [['lint', '//#lint:root'], ['test']]) {
+for (const tasks of [
+  ['lint', '//#lint:root'],
+  ['test:kernels', 'test'],
+]) {
   const status = pnpm([
     'exec',
     'turbo',

@@ -33,9 +33,11 @@ for (const [name, allowed] of [
 function hashOfInputs() {
   const hash = createHash('sha256');
   hash.update(JSON.stringify([options, process.platform, process.arch, process.env.CXX]));
+  const notOfTheAddon = [join(root, 'native', 'test'), join(root, 'native', 'cuda', 'emulator')];
   const files = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(cc|h|cu|cuh)$/.test(entry.name))
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .filter((file) => !notOfTheAddon.includes(dirname(file)))
     .sort();
   for (const file of [...files, join(root, 'CMakeLists.txt')]) {
     hash.update(`${file.slice(root.length)}\n`);
