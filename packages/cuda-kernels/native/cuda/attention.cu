@@ -1,7 +1,7 @@
 // Attention, forward: softmax(scale Q K^T + terms) V of one head, for a strip of queries per block, with the softmax
 // computed as the keys come by (running maximum and sum per query), so that scores live in registers only.
 //
-//   block   up to 8 warps, each with 16 queries; a head's queries are divided evenly over the fewest blocks (40 queries:
+//   block   up to 8 warps (6 with extra terms, which take registers), each with 16 queries; a head's queries are divided evenly over the fewest blocks (40 queries:
 //           one block of 3 warps; 197: two of 7). Blocks of one head are neighbours, so K and V come from the second-level
 //           cache after the first. A strip is short on purpose: several blocks share a multiprocessor, one computes
 //           while another loads; with sequences as short as ours (and 768 to 12288 heads per call) that replaces
@@ -28,8 +28,9 @@
 namespace d2v::cuda {
 namespace {
 
-constexpr int kWarps = 8;    // most warps of a block
-constexpr int kKeyTile = 64;  // keys per tile
+template <bool Extra>
+constexpr int kWarps = Extra ? 6 : 8;  // most warps of a block: two blocks' registers fit a multiprocessor at D <= 64
+constexpr int kKeyTile = 64;           // keys per tile
 
 /// How the queries of a head are divided, and the layout of shared memory.
 struct ForwardPlan {
@@ -74,7 +75,7 @@ D2V_DEVICE void dropProbabilities(const AttentionTerms& t, uint64_t ownRow, int 
 
 /// Extra: with bias, ALiBi or dropout, or a scale that is not positive.
 template <int D, bool Extra>
-D2V_KERNEL(kWarps* kWarp)
+D2V_KERNEL(kWarps<Extra>* kWarp)
 attentionForward(AttentionTerms t, const Bf16* q, const Bf16* k, const Bf16* v, Bf16* out, float* lse,
                  ForwardPlan plan) {
   constexpr int kStride = kTileStride<D>;
@@ -223,23 +224,27 @@ attentionForward(AttentionTerms t, const Bf16* q, const Bf16* k, const Bf16* v, 
 }
 
 template <int D>
-void forward(const AttentionArgs& a, int multiprocessors, Stream stream) {
+void forward(const AttentionArgs& a, const DeviceProperties& device, Stream stream) {
   const AttentionShape& s = a.shape;
   const AttentionTerms t = termsOf(s);
+  const bool extra = t.bias || t.slopes || t.drops || !(t.scale > 0);
   const int64_t heads = s.batch * s.heads, groups = blocksFor(s.tq, 16);
   ForwardPlan plan{};
-  // The fewest strips; more where they would leave multiprocessors without work.
-  int64_t warps = blocksFor(groups, blocksFor(groups, kWarps));
-  while (warps > 1 && heads * blocksFor(groups, warps) < 2 * multiprocessors) warps = (warps + 1) / 2;
-  plan.queryTiles = static_cast<int>(blocksFor(groups, warps));
   plan.tileRows = smaller(kKeyTile, roundUp16(t.tk));
+  const int stages = t.tk > kKeyTile ? 2 : 1;
+  const auto bytes = [&](int64_t warps) {
+    return tileBytes<D>(static_cast<int>(warps) * 16 + stages * 2 * plan.tileRows);
+  };
+  int64_t most = extra ? kWarps<true> : kWarps<false>;
+  while (most > 1 && bytes(most) > device.sharedPerBlock) --most;
+  // The fewest strips; more where they would leave multiprocessors without work.
+  int64_t warps = blocksFor(groups, blocksFor(groups, most));
+  while (warps > 1 && heads * blocksFor(groups, warps) < 2 * device.multiprocessors) warps = (warps + 1) / 2;
+  plan.queryTiles = static_cast<int>(blocksFor(groups, warps));
   plan.vector = rowsAligned(a.q.data, t.ldq, t.headDim) && rowsAligned(a.k.data, t.ldk, t.headDim) &&
                 rowsAligned(a.v.data, t.ldk, t.headDim) && rowsAligned(a.out.data, t.ldo, t.headDim);
-  const int stages = t.tk > kKeyTile ? 2 : 1;
-  const auto bytes = static_cast<size_t>(tileBytes<D>(static_cast<int>(warps) * 16 + stages * 2 * plan.tileRows));
-  const bool extra = t.bias || t.slopes || t.drops || !(t.scale > 0);
   launch(extra ? attentionForward<D, true> : attentionForward<D, false>, {heads * plan.queryTiles},
-         static_cast<int>(warps) * kWarp, bytes, stream, t, static_cast<const Bf16*>(a.q.data),
+         static_cast<int>(warps) * kWarp, static_cast<size_t>(bytes(warps)), stream, t, static_cast<const Bf16*>(a.q.data),
          static_cast<const Bf16*>(a.k.data), static_cast<const Bf16*>(a.v.data), static_cast<Bf16*>(a.out.data), a.lse,
          plan);
 }
@@ -249,11 +254,10 @@ void forward(const AttentionArgs& a, int multiprocessors, Stream stream) {
 void CudaBackend::attention(const AttentionArgs& a) {
   if (a.q.dtype != DType::BF16) return plainAttention<float>(a, stream_);
   const int64_t d = a.shape.headDim;
-  const int units = properties_.multiprocessors;
-  if (d <= 32) return forward<32>(a, units, stream_);
-  if (d <= 64) return forward<64>(a, units, stream_);
-  if (d <= 80) return forward<80>(a, units, stream_);
-  if (d <= 128) return forward<128>(a, units, stream_);
+  if (d <= 32) return forward<32>(a, properties_, stream_);
+  if (d <= 64) return forward<64>(a, properties_, stream_);
+  if (d <= 80) return forward<80>(a, properties_, stream_);
+  if (d <= 128) return forward<128>(a, properties_, stream_);
   plainAttention<Bf16>(a, stream_);
 }
 

@@ -3,9 +3,10 @@
 //   P^T = exp2(scores^T - lse)     dP^T = V dO^T     delta = rowsum(dO * O)     dS^T = P^T * (drop * dP^T - delta)
 //   dV = (drop * P^T) dO           dK = scale dS^T Q                            dQ = scale dS K
 //
-//   block   up to 10 warps (8 for D > 80), 16 keys each; the chunk of keys of a block is in shared memory whole, queries
-//           come by in tiles of up to 64 rows of Q, dO and O, two buffers, asynchronous copies. 160 keys are one chunk,
-//           320 two, 600 four: the student's short sequences (40 to 300) need one or two.
+//   block   a warp per 16 keys; the block's chunk of keys is in shared memory whole, queries come by in tiles of up to 64
+//           rows of Q, dO and O: two buffers, asynchronous copies. Up to 192 keys (128 at D > 80) are one chunk. More
+//           are divided into chunks of up to 96: two blocks then fit a multiprocessor, and one computes while the other
+//           waits at the three barriers of a tile.
 //   warp    dK and dV of its 16 keys stay in registers (2 D / 8 C fragments). Scores are held transposed, keys by queries,
 //           so that P^T and dS^T, rounded to bf16, are the A fragments of dV and dK as they are.
 //   dQ      sums over keys, so over warps: dS^T of the chunk goes to shared memory, and after a barrier the warps divide
@@ -17,10 +18,12 @@
 //   few heads   (evaluation, tests): the chunks of a head go to several blocks, each with dQ of its own, which are
 //           summed in order afterwards.
 //   shared  K and V and dS: 2 (D + 8) + 72 elements per key; Q, dO, O: 3 (D + 8) per query, twice if there is a second
-//           tile. D = 64: 42 KiB for 40 tokens (5 blocks per multiprocessor), 124 KiB for 10 warps and two buffers.
-//           Tiles and chunks shrink where a device has less.
+//           tile. D = 64: 41 KiB for 40 tokens, 95 KiB for a chunk of 96 and two buffers, 136 KiB for one of 192. Tiles and
+//           chunks shrink where a device has less.
 //
 // Costs per head at D = 64: 10 tq tk D FLOPs; 16 T D bytes with one chunk (q, k, v, o, do read, dq, dk, dv written).
+#include <cstdint>
+
 #include "attention_gradient.h"
 #include "attention_plain_backward.h"
 #include "attention_terms.h"
@@ -33,8 +36,9 @@ namespace {
 
 constexpr int kQueryTile = 64;                // most queries per tile
 constexpr int kStrideS = kQueryTile + 8;      // of dS^T in shared memory
+constexpr int kSharingWarps = 6;              // of blocks that two of share a multiprocessor
 template <int D>
-constexpr int kWarps = D <= 80 ? 10 : 8;      // most warps of a block
+constexpr int kWarps = D <= 80 ? 12 : 8;      // most warps of a block: 168 or 255 registers per thread
 
 struct BackwardPlan {
   int chunks, splits;  // chunks of keys of a head, blocks that they are dealt to
@@ -58,34 +62,23 @@ constexpr int sharedBytes(int warps, int queryRows, int stages) {
 }
 
 /// Adds bias and ALiBi to four transposed scores: keys j and j + 8, queries i and i + 1. Those outside are computed like
-/// the last.
+/// the last. `dist`: their distances, with ALiBi.
 D2V_DEVICE void addTermsTransposed(const AttentionTerms& t, const AttentionHead& head, int i, int j, float slope2,
-                                   float (&s)[4]) {
+                                   float (&s)[4], float (&dist)[4]) {
   const int i0 = smaller(i, t.tq - 1), i1 = smaller(i + 1, t.tq - 1);
   const int j0 = smaller(j, t.tk - 1), j1 = smaller(j + 8, t.tk - 1);
   if (t.bias) {
     const float* bias = head.bias(t);
-    const float* row0 = bias + static_cast<int64_t>(i0) * t.tk;
-    const float* row1 = bias + static_cast<int64_t>(i1) * t.tk;
-    s[0] = fmaf(row0[j0], kLog2e, s[0]);
-    s[1] = fmaf(row1[j0], kLog2e, s[1]);
-    s[2] = fmaf(row0[j1], kLog2e, s[2]);
-    s[3] = fmaf(row1[j1], kLog2e, s[3]);
+    s[0] = fmaf(bias[i0 * t.tk + j0], kLog2e, s[0]);
+    s[1] = fmaf(bias[i1 * t.tk + j0], kLog2e, s[1]);
+    s[2] = fmaf(bias[i0 * t.tk + j1], kLog2e, s[2]);
+    s[3] = fmaf(bias[i1 * t.tk + j1], kLog2e, s[3]);
   }
   if (t.slopes) {
-    float d[4];
-    distances(t, head.pointK(t, 0), j0, j1, head.pointQ(t, 0), i0, i1, d);
+    distances(t, head.pointK(t, 0), j0, j1, head.pointQ(t, 0), i0, i1, dist);
 #pragma unroll
-    for (int e = 0; e < 4; ++e) s[e] = fmaf(-slope2, d[e], s[e]);
+    for (int e = 0; e < 4; ++e) s[e] = fmaf(-slope2, dist[e], s[e]);
   }
-}
-
-/// Sum of distance * dS over the same four.
-D2V_DEVICE float slopeGradient(const AttentionTerms& t, const AttentionHead& head, int i, int j, const float (&ds)[4]) {
-  float d[4];
-  distances(t, head.pointK(t, 0), smaller(j, t.tk - 1), smaller(j + 8, t.tk - 1), head.pointQ(t, 0),
-            smaller(i, t.tq - 1), smaller(i + 1, t.tq - 1), d);
-  return d[0] * ds[0] + d[1] * ds[1] + d[2] * ds[2] + d[3] * ds[3];
 }
 
 /// Bit e: element e of this lane's fragment (keys j and j + 8, queries i and i + 1) is kept. A block of Philox is four
@@ -198,22 +191,17 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
   float* delta = shift + kQueryTile;
   Bf16* queries = reinterpret_cast<Bf16*>(delta + kQueryTile);  // Q, dO, O of stage 0, then of stage 1
   const int tileSize = plan.queryRows * kStride;
-  const Bf16* q = p.q + head.query(t);
-  const Bf16* dout = p.dout + head.output(t);
-  const Bf16* out = p.out + head.output(t);
-  const float* lse = p.lse + head.bh * t.tq;
-  Bf16* dq = p.dq + head.query(t);
-  float* dqParts = p.dqParts ? p.dqParts + (split * allHeads + head.bh) * t.tq * D : nullptr;
+  
   const auto loadQueries = [&](int i0, int stage) {
     const int valid = t.tq - i0, rows = smaller(plan.queryRows, roundUp16(valid));
+    const int64_t atQ = head.query(t) + i0 * t.ldq, atO = head.output(t) + i0 * t.ldo;
     Bf16* to = queries + stage * 3 * tileSize;
-    loadTile<D>(to, q + i0 * t.ldq, t.ldq, rows, valid, t.headDim, plan.vector);
-    loadTile<D>(to + tileSize, dout + i0 * t.ldo, t.ldo, rows, valid, t.headDim, plan.vector);
-    loadTile<D>(to + 2 * tileSize, out + i0 * t.ldo, t.ldo, rows, valid, t.headDim, plan.vector);
+    loadTile<D>(to, p.q + atQ, t.ldq, rows, valid, t.headDim, plan.vector);
+    loadTile<D>(to + tileSize, p.dout + atO, t.ldo, rows, valid, t.headDim, plan.vector);
+    loadTile<D>(to + 2 * tileSize, p.out + atO, t.ldo, rows, valid, t.headDim, plan.vector);
     commitCopies();
   };
   const float slope2 = Extra && t.slopes ? t.slopes[head.h] * kLog2e : 0.0f;
-  const float keep = Extra ? t.keepScale : 1.0f;
   float slopeSum = 0;
 
   for (int chunk = split; chunk < plan.chunks; chunk += plan.splits) {
@@ -243,7 +231,7 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
       const Bf16* tileQ = queries + stage * 3 * tileSize;
       const Bf16* tileDout = tileQ + tileSize;
       const int rows = smaller(plan.queryRows, roundUp16(t.tq - i0));
-      rowStatistics<D>(lse + i0, tileDout, tileDout + tileSize, rows, t.tq - i0, shift, delta);
+      rowStatistics<D>(p.lse + head.bh * t.tq + i0, tileDout, tileDout + tileSize, rows, t.tq - i0, shift, delta);
       syncThreads();
 
 #pragma unroll 1
@@ -269,10 +257,11 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
           const float shifts[2] = {shift[r], shift[r + 1]}, deltas[2] = {delta[r], delta[r + 1]};
           float(&x)[4] = s[half];
           float(&y)[4] = ds[half];
+          float dist[4] = {0, 0, 0, 0};
           if constexpr (Extra) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) x[e] *= t.scale2;
-            addTermsTransposed(t, head, i, j, slope2, x);
+            addTermsTransposed(t, head, i, j, slope2, x, dist);
           }
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
@@ -284,7 +273,7 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
               const bool keeps = kept >> e & 1;
-              y[e] = x[e] * ((keeps ? y[e] * keep : 0.0f) - deltas[e % 2]);
+              y[e] = x[e] * ((keeps ? y[e] * t.keepScale : 0.0f) - deltas[e % 2]);
               if (!keeps) x[e] = 0;
             }
           } else {
@@ -292,13 +281,14 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
             for (int e = 0; e < 4; ++e) y[e] = x[e] * (y[e] - deltas[e % 2]);
           }
           if constexpr (Extra) {
-            if (p.slopeParts) slopeSum += slopeGradient(t, head, i, j, y);
+#pragma unroll
+            for (int e = 0; e < 4; ++e) slopeSum = fmaf(dist[e], y[e], slopeSum);
             if (p.dBias.data) {
               float* to = p.dBias.of(t, head);
 #pragma unroll
               for (int e = 0; e < 4; ++e) {
                 const int row = i + e % 2, column = j + e / 2 * 8;
-                if (row < t.tq && column < t.tk) to[static_cast<int64_t>(row) * t.tk + column] = y[e];
+                if (row < t.tq && column < t.tk) to[row * t.tk + column] = y[e];
               }
             }
           }
@@ -328,16 +318,16 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
       }
       syncThreads();
       const bool ends = plan.splits == 1 && chunk + 1 == plan.chunks;
-      queryGradient<D>(t, tileS, tileK, groups, rows, t.tq - i0,
-                       dqParts ? dqParts + static_cast<int64_t>(i0) * D : nullptr, chunk == split,
-                       ends ? dq + i0 * t.ldq : nullptr, plan.vector);
+      float* parts = p.dqParts ? p.dqParts + ((split * allHeads + head.bh) * t.tq + i0) * D : nullptr;
+      queryGradient<D>(t, tileS, tileK, groups, rows, t.tq - i0, parts, chunk == split,
+                       ends ? p.dq + head.query(t) + i0 * t.ldq : nullptr, plan.vector);
     }
 
     syncThreads();  // dQ has been read out of K
     Bf16* rowsK = tileK + own * kStride;
     Bf16* rowsV = tileV + own * kStride;
     putRows<D>(rowsK, dk, t.scale, t.scale);
-    putRows<D>(rowsV, dv, keep, keep);
+    putRows<D>(rowsV, dv, t.keepScale, t.keepScale);  // 1 without dropout
     syncWarp();
     const int64_t at = head.key(t) + (j0 + own) * t.ldk;
     storeRows<D>(p.dk + at, t.ldk, rowsK, valid - own, t.headDim, plan.vector);
@@ -371,10 +361,9 @@ bool backward(const AttentionBackwardArgs& a, const DeviceProperties& device, Al
   const int64_t heads = s.batch * s.heads, groups = blocksFor(s.tk, 16);
   BackwardPlan plan{};
   plan.queryRows = smaller(kQueryTile, roundUp16(t.tq));
-  int warps = kWarps<D>;
+  int warps = static_cast<int>(groups <= kWarps<D> ? groups : kSharingWarps);
   const auto bytes = [&] { return sharedBytes<D>(warps, plan.queryRows, t.tq > plan.queryRows ? 2 : 1); };
-  // Where shared memory is short: smaller tiles of queries, down to 32, then fewer warps.
-  warps = static_cast<int>(std::min<int64_t>(warps, groups));
+  // Where shared memory is short: smaller tiles of queries, then fewer warps.
   if (bytes() > device.sharedPerBlock) plan.queryRows = smaller(plan.queryRows, 32);
   while (warps > 1 && bytes() > device.sharedPerBlock) --warps;
   if (bytes() > device.sharedPerBlock) return false;
@@ -428,10 +417,11 @@ bool backward(const AttentionBackwardArgs& a, const DeviceProperties& device, Al
 void CudaBackend::attentionBackward(const AttentionBackwardArgs& a) {
   if (a.q.dtype != DType::BF16) return plainAttentionBackward<float>(a, memory_, stream_);
   const int64_t d = a.shape.headDim;
-  if (d <= 32 && backward<32>(a, properties_, memory_, stream_)) return;
-  if (d > 32 && d <= 64 && backward<64>(a, properties_, memory_, stream_)) return;
-  if (d > 64 && d <= 80 && backward<80>(a, properties_, memory_, stream_)) return;
-  if (d > 80 && d <= 128 && backward<128>(a, properties_, memory_, stream_)) return;
+  const bool small = a.shape.tq * a.shape.tk <= INT32_MAX;  // a head's bias has 32-bit offsets
+  if (small && d <= 32 && backward<32>(a, properties_, memory_, stream_)) return;
+  if (small && d > 32 && d <= 64 && backward<64>(a, properties_, memory_, stream_)) return;
+  if (small && d > 64 && d <= 80 && backward<80>(a, properties_, memory_, stream_)) return;
+  if (small && d > 80 && d <= 128 && backward<128>(a, properties_, memory_, stream_)) return;
   plainAttentionBackward<Bf16>(a, memory_, stream_);
 }
 
