@@ -235,25 +235,34 @@ bool gradWeightTiled(const ConvContext& context, const Correlation& c, In dy, In
 
   Tiling t{};
   int64_t sharedBytes = 0;
-  bool fits = false;
+  int warps = 0;
   const int64_t most = context.device.sharedPerBlock;
-  for (int rows = kRows; !fits && rows >= 16; rows /= 2) {
-    for (int vectors = kMostVectors; !fits && vectors >= 2; vectors /= 2) {
-      t = cut(c, rows, bytes, vectors, kUnitChannels / wide);
-      if (static_cast<double>(t.slabLines) * t.slabColumns * t.pitch > static_cast<double>(most)) continue;
-      sharedBytes = 2 * (kRows * 4 + static_cast<int64_t>(kRows) * p.gradientPitch + t.slabBytes());
-      fits = sharedBytes <= most;
+  for (int rows = kRows; warps == 0 && rows >= 16; rows /= 2) {
+    // Channels per chunk: so that the units of all chunks need the fewest warps. More than four warps count as whole fours,
+    // since a multiprocessor has four schedulers and holds one such block: 7 * 8 channels of 9 taps fill 8 warps, where
+    // 8 * 8 would need two blocks of 5.
+    int64_t least = INT64_MAX;
+    for (int vectors = kMostVectors; vectors >= kUnitChannels / wide; --vectors) {
+      const Tiling tiling = cut(c, rows, bytes, vectors, kUnitChannels / wide);
+      if (static_cast<double>(tiling.slabLines) * tiling.slabColumns * tiling.pitch > static_cast<double>(most)) continue;
+      const int64_t shared = 2 * (kRows * 4 + static_cast<int64_t>(kRows) * p.gradientPitch + tiling.slabBytes());
+      const int unitsPerTap = tiling.vectors * wide / kUnitChannels, units = c.taps() * unitsPerTap;
+      const int unitTiles = (units + kMostWarps * kUnits - 1) / (kMostWarps * kUnits);
+      const int perTile = (units + unitTiles - 1) / unitTiles, needed = (perTile + kUnits - 1) / kUnits;
+      const int64_t cost = static_cast<int64_t>(tiling.chunks) * unitTiles * (needed > 4 ? (needed + 3) / 4 * 4 : needed);
+      if (shared > most || cost >= least) continue;
+      least = cost;
+      t = tiling;
+      sharedBytes = shared;
+      warps = needed;
+      p.units = unitsPerTap;
+      p.unitTiles = unitTiles;
+      p.perTile = perTile;
     }
   }
-  if (!fits || t.tiles() > INT32_MAX / 2) return false;
+  if (warps == 0 || t.tiles() > INT32_MAX / 2) return false;
   t.piece = pieceOf(x.data, c.channels, bytes);
-
   p.outputTiles = (c.outputs + tileOutputs - 1) / tileOutputs;
-  p.units = t.vectors * wide / kUnitChannels;
-  const int units = c.taps() * p.units, mostUnits = kMostWarps * kUnits;
-  p.unitTiles = (units + mostUnits - 1) / mostUnits;
-  p.perTile = (units + p.unitTiles - 1) / p.unitTiles;
-  const int warps = (p.perTile + kUnits - 1) / kUnits;
   const int64_t pieces = static_cast<int64_t>(c.groups) * p.outputTiles * t.chunks * p.unitTiles;
   const int64_t tiles = t.tiles();
   // About two waves of blocks, of at least four tiles each.
