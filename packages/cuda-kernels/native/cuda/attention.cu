@@ -15,7 +15,7 @@
 //   out     goes through the warp's own rows of the Q tile, to be written in 16-byte pieces.
 //
 // What it costs, per head at D = 64: 4 tq tk D FLOPs against (2 tq + 2 tk) D * 2 bytes: T / 2 FLOPs per byte when tq = tk
-// = T. An H100 does some 150 per byte with mma.sync, so up to about 300 tokens the memory is the floor, and the kernel's
+// = T. An H200 does some 125 per byte with mma.sync, so up to about 250 tokens the memory is the floor, and the kernel's
 // target is its bandwidth; see docs/cuda.md.
 //
 // bf16 and heads of up to 128 go this way, zero padded to D = 32, 64, 80 or 128. f32 and larger heads: attention_plain.h.
