@@ -1,14 +1,13 @@
 /**
  * Packs what a GPU machine without network needs to build, check and measure the CUDA backend: Node itself, our packages as
- * they are published with the kernels' sources and tests, what they depend on, the fixtures, the PyTorch peers, and some
- * samples to train on. `scripts/gpu-check` unpacks it. Must stay under 64 MiB.
+ * they are published with the kernels' sources and tests, what they depend on, the fixtures and the PyTorch peers.
+ * `scripts/gpu-check` unpacks it. Must stay under 64 MiB.
  *
  *   scripts/gpu-bundle [file]      default: build/gpu-bundle.tar.gz
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { build } from 'tsup';
 import { root, run } from './pnpm.mjs';
 import { setup } from './setup.mjs';
@@ -18,7 +17,6 @@ const PACKAGES = ['core', 'cuda-kernels', 'modality-image', 'modality-audio', 'm
 /** The addon is built with CMake alone there. */
 const NOT_NEEDED = new Set(['cmake-js']);
 const SKIPPED = /\.(map|md|d\.ts|d\.cts|d\.mts|flow)$|\.test\.(ts|js)$/;
-const MODALITIES = ['image', 'audio', 'text'];
 
 const output = resolve(process.argv[2] ?? join(root, 'build', 'gpu-bundle.tar.gz'));
 const stage = join(root, 'build', 'gpu-bundle');
@@ -30,7 +28,6 @@ rmSync(stage, { recursive: true, force: true });
 mkdirSync(modules, { recursive: true });
 for (const name of PACKAGES) copyOwn(join(root, 'packages', name));
 await bundleTools();
-await writeSamples();
 copy(join(root, 'bench', 'peers'), join(app, 'peers'));
 copy(join(root, 'test', 'fixtures'), join(app, 'fixtures'));
 copy(join(root, 'scripts', 'gpu-check'), join(stage, 'gpu-check'));
@@ -80,7 +77,7 @@ function copy(from, to) {
   cpSync(from, to, { recursive: true, filter });
 }
 
-/** The benchmark and the comparison with the reference's values, each as one file. */
+/** The benchmark, its samples and the comparison with the reference's values, each as one file. */
 async function bundleTools() {
   await build({
     entry: {
@@ -96,17 +93,6 @@ async function bundleTools() {
     splitting: false,
     outExtension: () => ({ js: '.mjs' }),
   });
-}
-
-/** Files to train on, as the benchmark writes them to measure how long updates wait for data. */
-async function writeSamples() {
-  const script = MODALITIES.map(
-    (name) =>
-      `const ${name} = await import(${JSON.stringify(pathToFileURL(join(root, 'bench/src/workloads', `${name}.ts`)))});\n` +
-      `await ${name}.${name}.presets[0].writeSamples(${JSON.stringify(join(app, 'samples', name))});`,
-  ).join('\n');
-  const status = run('npx', ['tsx', '--eval', script], { cwd: join(root, 'bench') });
-  if (status !== 0) process.exit(status);
 }
 
 /** This Node, without its symbols. */

@@ -4,7 +4,7 @@
  * with it (docs/cuda.md).
  *
  * Counted is how this backend works: activations and copies of the weights in bf16, gradients of weights, moments and
- * targets in f32, attention without a matrix of scores in memory, GELU in a pass of its own (decision 0019).
+ * targets in f32, attention without a matrix of scores in memory, GELU as part of the matrix products (decision 0019).
  */
 import type { UpdateShape } from './flops.js';
 
@@ -77,7 +77,8 @@ export function updateParts(shape: UpdateShape, { parameters, averaged }: ModelS
     flops: 0,
     bytes: 2 * BF16 * n * width * (backward ? 5 : 4),
   });
-  const gelu = (n: number): Part => ({ name: 'GELU', flops: 0, bytes: 3 * BF16 * n * hidden });
+  // Part of the products: what backward needs of it is written once and read once.
+  const gelu = (n: number): Part => ({ name: 'GELU', flops: 0, bytes: BF16 * n * hidden });
 
   const parts: Part[] = [];
   const add = (name: string, blocks: number, list: Part[]) => {
@@ -100,7 +101,6 @@ export function updateParts(shape: UpdateShape, { parameters, averaged }: ModelS
     linear(t, false),
     attention(t, teacher.length, false),
     norms(t, false),
-    gelu(t),
     targets,
   ]);
 
