@@ -82,6 +82,7 @@ async function bundleTools() {
   await build({
     entry: {
       bench: join(root, 'bench', 'src', 'index.ts'),
+      samples: join(root, 'bench', 'src', 'samples.ts'),
       parity: join(root, 'test', 'parity', 'index.ts'),
     },
     format: 'esm',
