@@ -1,4 +1,4 @@
-import { Adam, type Batch, Data2Vec, type Modality, type RunConfig } from '@d2v/core';
+import { Adam, type Batch, Data2Vec, type Modality, type RunConfig, resolveDtype } from '@d2v/core';
 import * as k from '@d2v/cuda-kernels';
 
 /** Parts of an update, in their order. */
@@ -25,7 +25,7 @@ export class UpdateRunner {
       modalities: [modality],
       seed: common.seed,
       device,
-      dtype: common.dtype,
+      dtype: resolveDtype(common.dtype, device),
     });
     this.optimizer = new Adam(this.model.arena, {
       betas: optimizer.adam_betas,

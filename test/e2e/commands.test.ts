@@ -184,7 +184,7 @@ describe('the other commands', () => {
     expect(result.code).toBe(0);
     const topics = JSON.parse(result.stdout).map(({ topic }: { topic: string }) => topic);
     expect(topics).toEqual(
-      expect.arrayContaining(['Node', 'devices', 'threads', 'GEMM', 'versions', 'modality']),
+      expect.arrayContaining(['Node', 'GPU', 'threads', 'GEMM', 'versions', 'modality']),
     );
   });
 });

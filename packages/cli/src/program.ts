@@ -84,7 +84,7 @@ function addTrain(program: Command): void {
   addConfigOptions(command)
     .option('-r, --run <folder>', 'run folder (default: runs/<modality>-<preset>)')
     .option('--resume', 'go on from the last checkpoint of the run folder, bit for bit')
-    .option('--device <name>', 'cpu, cuda:0 or auto')
+    .option('--device <name>', 'cpu, cuda or auto (default): the first GPU, else the CPU')
     .option('--seed <n>', 'everything random follows from it')
     .option('--batch-size <n>', 'most samples per forward pass; of several modalities also image=8', collect)
     .option(
@@ -116,7 +116,7 @@ function addTrain(program: Command): void {
 Examples:
   $ d2v train image --preset tiny --max-seconds 120
   $ d2v train image --preset tiny --data photos/ --run runs/photos --set model.clone_batch=8
-  $ d2v train image --config my.yaml --device cuda:0
+  $ d2v train image --config my.yaml --device cuda
   $ d2v train --modalities image,audio --data image=photos/ --data audio=clips/
   $ d2v train --run runs/photos --resume --max-updates 20000
 
@@ -154,7 +154,7 @@ function addEmbed(program: Command): void {
     .addOption(setOption('how inputs are read: a key of the section data (repeatable)'))
     .option('--batch-size <n>', 'most samples per forward pass', wholeNumber(1))
     .option('--workers <n>', 'loader threads; 0 = none', wholeNumber(0))
-    .option('--device <name>', 'cpu, cuda:0 or auto')
+    .option('--device <name>', 'cpu, cuda or auto (default): the first GPU, else the CPU')
     .addOption(pluginOption())
     .option('-q, --quiet', 'no progress')
     .addHelpText(
@@ -195,7 +195,7 @@ function addEval(program: Command): void {
     .option('-k <n>', 'neighbours that vote', wholeNumber(1))
     .option('--train-samples <n>', 'most samples to learn from', wholeNumber(1))
     .option('--valid-samples <n>', 'most samples to score', wholeNumber(1))
-    .option('--device <name>', 'cpu, cuda:0 or auto')
+    .option('--device <name>', 'cpu, cuda or auto (default): the first GPU, else the CPU')
     .option('--compare', 'also score the untrained network and the plain baseline')
     .option('--json', 'print JSON')
     .addOption(pluginOption())

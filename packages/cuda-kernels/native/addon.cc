@@ -87,6 +87,7 @@ const Entry kEntries[] = {
     {"adam_", ops::adam_},
     {"ema_", ops::ema_},
     {"deviceInfo", ops::deviceInfo},
+    {"cudaGemmLibrary", ops::cudaGemmLibrary},
     {"asynchronous", ops::asynchronous},
     {"setThreads", ops::setThreads},
     {"memoryStats", ops::memoryStats},

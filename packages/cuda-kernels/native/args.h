@@ -113,7 +113,11 @@ class Op {
   // --- results and operands. Operands live until the Op ends.
   Tensor make(const Tensor& like, const Shape& shape) const { return make(like, shape, like.dtype); }
   Tensor make(const Tensor& like, const Shape& shape, DType dtype) const;
-  Backend& backend(const Tensor& t) const { return *t.device()->backend; }
+  Backend& backend(const Tensor& t) const {
+    Backend& b = *t.device()->backend;
+    b.enter();
+    return b;
+  }
   In in(const Tensor& t);
   In in(const std::optional<Tensor>& t) { return t ? in(*t) : In(); }
   Out out(const Tensor& t);

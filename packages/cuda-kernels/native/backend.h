@@ -208,6 +208,8 @@ class Backend {
   virtual std::string gemmLibrary() const = 0;
   /// Whether ops return before their work is done.
   virtual bool asynchronous() const { return false; }
+  /// Called before a thread calls ops: a thread may use several GPUs.
+  virtual void enter() {}
   /// Waits for everything in flight.
   virtual void synchronize() {}
 

@@ -2,6 +2,7 @@
 
 #include "args.h"
 #include "errors.h"
+#include "gpus.h"
 
 namespace d2v {
 
@@ -217,13 +218,22 @@ void Runtime::keep(Handle& handle) {
   report(handle);
 }
 
-const std::shared_ptr<Device>& Runtime::device(const std::string& name) const {
-  std::string known;
+const std::shared_ptr<Device>& Runtime::device(const std::string& name) {
   for (const auto& device : devices_) {
     if (device->name == name) return device;
-    known += (known.empty() ? "" : ", ") + device->name;
   }
-  throw ArgumentError("device \"" + name + "\" is not available; available: " + known);
+  std::string known = devices_.front()->name;
+  for (const Gpu& gpu : gpuReport().gpus) {
+    if (gpu.device == name && !gpu.problem.empty()) {
+      throw ArgumentError("device \"" + name + "\" (" + gpu.name + ") cannot be used: " + gpu.problem);
+    }
+    if (gpu.device == name) return devices_.emplace_back(makeCudaDevice(gpu));
+    if (gpu.problem.empty()) known += ", " + gpu.device;
+  }
+  const std::string& problem = gpuReport().problem;
+  const bool gpu = name.rfind("cuda", 0) == 0;
+  throw ArgumentError("device \"" + name + "\" is not available; available: " + known +
+                      (gpu && !problem.empty() ? " (" + problem + ")" : ""));
 }
 
 }  // namespace d2v

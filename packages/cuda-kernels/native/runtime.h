@@ -47,9 +47,9 @@ class Runtime {
   void endScope(int scope, const std::vector<Handle*>& kept);
   void keep(Handle& handle);
 
-  const std::shared_ptr<Device>& device(const std::string& name) const;  // throws ArgumentError
+  /// A GPU is opened when it is first asked for. Throws ArgumentError where there is no such device.
+  const std::shared_ptr<Device>& device(const std::string& name);
   const std::shared_ptr<Device>& cpu() const { return devices_.front(); }
-  const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
 
   bool profiling = false;
   std::map<std::string, OpTime> profile;
@@ -62,7 +62,7 @@ class Runtime {
   void unreport(Handle& handle);
 
   Napi::Env env_;
-  std::vector<std::shared_ptr<Device>> devices_;
+  std::vector<std::shared_ptr<Device>> devices_;  // that are open; the CPU first
   napi_ref constructor_ = nullptr;
   std::unique_ptr<Handle> pending_;  // given to the constructor that `wrap` calls
   std::unordered_set<const Handle*> live_;

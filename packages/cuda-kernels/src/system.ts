@@ -1,21 +1,62 @@
 /** Devices, threads, memory and time. Everything here is about the calling thread's own tensors. */
+import { existsSync } from 'node:fs';
 import { ABI, native } from './native.js';
 import type { Device } from './types.js';
 
+export interface Gpu {
+  /** 'cuda:0' */
+  device: Device;
+  name: string;
+  /** Compute capability: '9.0'. */
+  capability: string;
+  /** Bytes. */
+  memory: number;
+  /** Why it cannot be used; null if it can. */
+  problem: string | null;
+}
+
+export interface CudaInfo {
+  /** Whether the addon was built with CUDA. */
+  built: boolean;
+  /** Whether an NVIDIA driver is installed, and so probably a GPU. */
+  driver: boolean;
+  /** Why no GPU can be used; null if one can. */
+  problem: string | null;
+  gpus: Gpu[];
+}
+
 export interface DeviceInfo {
+  /** That can be used: 'cpu', then GPUs. */
   devices: Device[];
-  /** Instruction set of the CPU kernels: 'avx512', 'avx2', 'sse2', 'neon', 'generic'. */
+  cuda: CudaInfo;
+  /** Instruction set of the CPU kernels ('avx512', 'avx2', 'sse2', 'neon', 'generic') or GPU architecture ('sm_90'). */
   isa: string;
   threads: number;
   openmp: boolean;
-  /** 'oneDNN 2.6.3' or 'builtin'. */
+  /** 'oneDNN 2.6.3', 'builtin', or on a GPU 'cuBLASLt 13.1.1'. */
   gemm: string;
   compiler: string;
   abi: number;
 }
 
-export function deviceInfo(): DeviceInfo {
-  return { ...(native.deviceInfo!() as Omit<DeviceInfo, 'abi'>), abi: ABI };
+/** Where NVIDIA's driver shows, on Linux and in WSL. */
+const DRIVER_FILES = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1'];
+
+/**
+ * What is here. `isa` and `gemm` are the given device's; GPUs are listed without being opened.
+ * @throws Error if the device's library of matrix products is missing
+ */
+export function deviceInfo(device: Device = 'cpu'): DeviceInfo {
+  const info = native.deviceInfo!(device) as Omit<DeviceInfo, 'abi'>;
+  return { ...info, cuda: { ...info.cuda, driver: DRIVER_FILES.some(existsSync) }, abi: ABI };
+}
+
+/**
+ * The GPU's library of matrix products, 'cuBLASLt 13.1.1', looked for without opening a GPU.
+ * @throws Error that says how to install it, or that the addon was built without CUDA
+ */
+export function cudaGemmLibrary(): string {
+  return native.cudaGemmLibrary!() as string;
 }
 
 /** Whether a device's ops return before their work is done: values are then better read with `readLater`. */

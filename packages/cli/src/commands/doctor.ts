@@ -102,15 +102,9 @@ function kernels(core: Core, seconds: number): Finding[] {
     : builtin
       ? ' (on this CPU at least level with oneDNN)'
       : '';
-  const gpus = info.devices.filter((device: string) => device !== 'cpu');
   const cores = cpus().length;
   return [
-    {
-      state: 'ok',
-      topic: 'devices',
-      text:
-        gpus.length > 0 ? info.devices.join(', ') : 'cpu (no CUDA device, or an addon built without CUDA)',
-    },
+    ...gpus(core),
     {
       state: info.threads < cores ? 'warn' : 'ok',
       topic: 'threads',
@@ -124,6 +118,40 @@ function kernels(core: Core, seconds: number): Finding[] {
       ...(slow && { remedy: 'install oneDNN (Debian, Ubuntu: libdnnl-dev) and rebuild the addon' }),
     },
   ];
+}
+
+/** What stands between this machine and training on a GPU. */
+function gpus({ raw }: Core): Finding[] {
+  const { cuda } = raw.deviceInfo();
+  const build =
+    'build the addon again where nvcc is installed (CUDA toolkit 12 or newer): npm explore @d2v/cuda-kernels -- npm run build:native';
+  if (!cuda.built) {
+    return cuda.driver
+      ? [
+          {
+            state: 'warn',
+            topic: 'GPU',
+            text: 'an NVIDIA driver is installed, but the addon was built without CUDA',
+            remedy: build,
+          },
+        ]
+      : [{ state: 'ok', topic: 'GPU', text: 'none (no NVIDIA driver); the addon was built without CUDA' }];
+  }
+  if (cuda.gpus.length === 0) {
+    return [{ state: cuda.driver ? 'warn' : 'ok', topic: 'GPU', text: `none can be used: ${cuda.problem}` }];
+  }
+  const found: Finding[] = cuda.gpus.map((gpu) => ({
+    state: gpu.problem === null ? 'ok' : 'warn',
+    topic: 'GPU',
+    text: `${gpu.device}: ${gpu.name}, ${(gpu.memory / 2 ** 30).toFixed(0)} GiB, compute capability ${gpu.capability}${gpu.problem === null ? '' : `; not used: ${gpu.problem}`}`,
+  }));
+  if (cuda.problem !== null) return found;
+  try {
+    return [...found, { state: 'ok', topic: 'GPU GEMM', text: raw.cudaGemmLibrary() }];
+  } catch (error) {
+    const [text, remedy] = String((error as Error).message).split(/: (?=install it)/);
+    return [...found, { state: 'bad', topic: 'GPU GEMM', text: text!, ...(remedy && { remedy }) }];
+  }
 }
 
 /** Best rate of a matrix product of the model's sizes. */

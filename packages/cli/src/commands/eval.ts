@@ -30,7 +30,7 @@ export async function evaluate(method: string, path: string, options: EvalOption
     throw new CliError(`there is no evaluation "${method}"${core.didYouMean(method, METHODS)}`);
   }
   await usePlugins(options);
-  const device = core.resolveDevice(options.device ?? 'cpu');
+  const device = core.resolveDevice(options.device ?? 'auto');
   const whole = await core.loadModel(path, { device, which: options.checkpoint });
   try {
     const loaded = options.modality === undefined ? whole : whole.for(options.modality);

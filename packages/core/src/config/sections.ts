@@ -20,11 +20,11 @@ export const commonSchema = z.strictObject({
     .min(0)
     .default(1)
     .describe('everything random follows from it: initial weights, data order, masks, noise'),
-  device: z.string().default('cpu').describe('cpu, cuda:0, or auto (first GPU, else cpu)'),
+  device: z.string().default('auto').describe('cpu, cuda (or cuda:1, ...), or auto (first GPU, else cpu)'),
   dtype: z
-    .enum(['f32', 'bf16'])
-    .default('f32')
-    .describe('activations: f32 or bf16; weights and losses stay f32'),
+    .enum(['auto', 'f32', 'bf16'])
+    .default('auto')
+    .describe('activations: f32 or bf16; auto is bf16 on a GPU, else f32; weights and losses stay f32'),
   threads: count.default(0).describe('CPU threads of the kernels; 0 = all cores'),
   log_interval: positive.default(50).describe('updates between two lines of metrics'),
   tensorboard: z.boolean().default(true).describe('also write TensorBoard event files into the run folder'),

@@ -5,7 +5,7 @@ export type { StartEvent, TrainerEvent, TrainerListener, UpdateEvent } from './e
 export type { FeatureChoice } from './feature-batches.js';
 export { formatBytes } from './fs-errors.js';
 export { LoadedModel, type LoadModelOptions, loadModel } from './loaded-model.js';
-export { resolveDevice } from './machine.js';
+export { resolveDevice, resolveDtype } from './machine.js';
 export { type MetricsRecord, readMetrics } from './metrics-log.js';
 export { Adam, type AdamOptions, type GroupOptions, type StepOptions, type StepResult } from './optimizer.js';
 export { ensureRunDatasets, type RunDatasetOptions } from './run-datasets.js';

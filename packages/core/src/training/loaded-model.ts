@@ -21,12 +21,12 @@ import {
   type EmbedOptions,
   embedBatches,
 } from './embed.js';
-import { resolveDevice } from './machine.js';
+import { resolveDevice, resolveDtype } from './machine.js';
 import { chosenModalities, type ModalityChoice } from './model-modalities.js';
 import { routeInputs } from './route-inputs.js';
 
 export interface LoadModelOptions extends ModalityChoice {
-  /** `cpu` (default), `cuda:0` or `auto`. */
+  /** `cpu`, `cuda` (or `cuda:1`, ...), or `auto` (default): the first GPU, else the CPU. */
   device?: string;
   /** Of a run folder: the last (default) or the best checkpoint. */
   which?: CheckpointPointer;
@@ -58,7 +58,7 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     assets: assets[modality.name],
   }));
   const absent = names.filter((name) => !parts.some(({ modality }) => modality.name === name));
-  const model = createModel(parts, resolveDevice(options.device ?? 'cpu'), teacher);
+  const model = createModel(parts, resolveDevice(options.device ?? 'auto'), teacher);
   try {
     readModelFile(file, (tensors) => {
       const read = weightNames(tensors)
@@ -91,7 +91,7 @@ function createModel(parts: readonly LoadedPart[], device: string, teacher: bool
     modalities: parts.map(({ modality }) => modality),
     seed: common.seed,
     device,
-    dtype: common.dtype,
+    dtype: resolveDtype(common.dtype, device),
     pretraining: false,
     teacher,
   });

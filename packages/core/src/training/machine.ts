@@ -4,21 +4,30 @@ import { D2vError } from '../errors.js';
 import type { TrainerState } from './trainer-state.js';
 
 /**
- * The device that `common.device` means: `auto` is the first GPU, or the CPU.
+ * The device that `common.device` means: `auto` is the first GPU that can be used, or the CPU; `cuda` is `cuda:0`.
  * @throws D2vError when there is no such device
  */
 export function resolveDevice(wanted: string): string {
-  const { devices } = k.deviceInfo();
+  const { devices, cuda } = k.deviceInfo();
   if (wanted === 'auto') return devices.find((device) => device !== 'cpu') ?? 'cpu';
-  if (devices.includes(wanted)) return wanted;
+  const name = wanted === 'cuda' ? 'cuda:0' : wanted;
+  if (devices.includes(name)) return name;
+  const problem = cuda.gpus.find(({ device }) => device === name)?.problem ?? cuda.problem;
+  const why = name.startsWith('cuda') && problem !== null ? ` (${problem})` : '';
   throw new D2vError(
-    `there is no device "${wanted}" here, only ${devices.join(', ')}: set common.device, or see \`d2v doctor\``,
+    `there is no device "${wanted}" here, only ${devices.join(', ')}${why}: set common.device, or see \`d2v doctor\``,
   );
+}
+
+/** The dtype of activations that `common.dtype` means: `auto` is bf16 on a GPU, f32 on the CPU. */
+export function resolveDtype(wanted: CommonConfig['common']['dtype'], device: string): 'f32' | 'bf16' {
+  if (wanted !== 'auto') return wanted;
+  return device === 'cpu' ? 'f32' : 'bf16';
 }
 
 /** Applies `common.threads` and says what the last digits of results depend on. */
 export function setUpMachine(config: CommonConfig, device: string): TrainerState['machine'] {
   if (config.common.threads > 0) k.setThreads(config.common.threads);
-  const { isa, gemm, threads } = k.deviceInfo();
+  const { isa, gemm, threads } = k.deviceInfo(device);
   return { device, isa, gemm, threads };
 }

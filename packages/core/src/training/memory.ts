@@ -1,3 +1,4 @@
+import * as k from '@d2v/cuda-kernels';
 import type { RunConfig } from '../config/schema.js';
 import { D2vError } from '../errors.js';
 import type { Batch } from '../modality/contract.js';
@@ -40,6 +41,11 @@ export function totalNeed(need: MemoryNeed, batchSize: number): number {
 /** Memory that this process can have in all: what is free, and what it has already. */
 export function memoryForProcess(): number {
   return process.availableMemory() + process.memoryUsage.rss();
+}
+
+/** The same of a device: a GPU has memory of its own. */
+export function memoryForRun(device: string): number {
+  return k.deviceInfo().cuda.gpus.find((gpu) => gpu.device === device)?.memory ?? memoryForProcess();
 }
 
 /**

@@ -4,14 +4,8 @@ import { Data2Vec } from '../data2vec/model.js';
 import { D2vError } from '../errors.js';
 import type { Batch, Modality } from '../modality/contract.js';
 import { formatBytes, freeBytes } from './fs-errors.js';
-import {
-  checkMemory,
-  firstSamples,
-  largestBatch,
-  measureNeed,
-  memoryForProcess,
-  totalNeed,
-} from './memory.js';
+import { resolveDtype } from './machine.js';
+import { checkMemory, firstSamples, largestBatch, measureNeed, memoryForRun, totalNeed } from './memory.js';
 import { Adam, type GroupOptions } from './optimizer.js';
 import type { RunPart } from './run-part.js';
 
@@ -23,7 +17,7 @@ export function createModel(config: CommonConfig, modalities: readonly Modality[
     modalities,
     seed: config.common.seed,
     device,
-    dtype: config.common.dtype,
+    dtype: resolveDtype(config.common.dtype, device),
     decayAll: config.optimizer.weight_decay_on_all,
     group: (name) => groups.find(([, pattern]) => pattern.test(name))?.[0],
   });
@@ -70,10 +64,10 @@ export async function checkRunMemory(
     const need = measureNeed(batch.size, fixed, (samples) =>
       peakOf(model, part.name, firstSamples(batch, samples)),
     );
-    k.emptyCache();
+    k.emptyCache(model.arena.device);
     const samples = largestBatch(part.view, longest);
     const section = isJoint(config) ? `data.${part.name}` : 'data';
-    const line = checkMemory(need, part.view, samples, memoryForProcess(), section);
+    const line = checkMemory(need, part.view, samples, memoryForRun(model.arena.device), section);
     const bytes = totalNeed(need, samples);
     if (bytes > most.bytes) most = { bytes, line };
   }
@@ -84,7 +78,7 @@ export async function checkRunMemory(
 function peakOf(model: Data2Vec, modality: string, batch: Batch): number {
   const { device } = model.arena;
   const before = k.memoryStats(device).current;
-  k.resetPeakMemory();
+  k.resetPeakMemory(device);
   const plan = model.plan(batch, { modality, update: model.numUpdates, firstSample: 0 });
   const result = model.forward(plan, { totalSampleSize: plan.sampleSize });
   result.backward();

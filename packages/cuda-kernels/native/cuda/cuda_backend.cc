@@ -21,7 +21,7 @@ std::string CudaBackend::isa() const {
   return "sm_" + std::to_string(properties_.major) + std::to_string(properties_.minor);
 }
 
-std::string CudaBackend::gemmLibrary() const { return gemm_ ? gemm_->name() : "cuBLASLt"; }
+std::string CudaBackend::gemmLibrary() const { return gemm_ ? gemm_->name() : gemmLibraryName(); }
 
 GemmLibrary& CudaBackend::gemm() {
   if (!gemm_) gemm_ = openGemmLibrary(properties_);

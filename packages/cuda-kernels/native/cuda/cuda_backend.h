@@ -34,6 +34,7 @@ class CudaBackend final : public Backend {
   std::string isa() const override;
   std::string gemmLibrary() const override;
   bool asynchronous() const override { return true; }
+  void enter() override { useDevice(device_); }
   void synchronize() override;
 
   void fill(void* dst, DType t, double value, int64_t n) override;

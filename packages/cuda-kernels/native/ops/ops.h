@@ -96,6 +96,7 @@ Napi::Value ema_(Op&);
 
 // system.cc
 Napi::Value deviceInfo(Op&);
+Napi::Value cudaGemmLibrary(Op&);
 Napi::Value asynchronous(Op&);
 Napi::Value setThreads(Op&);
 Napi::Value memoryStats(Op&);

@@ -1,24 +1,58 @@
 #include <thread>
 
+#include "../gpus.h"
 #include "../parallel.h"
 #include "ops.h"
 
 namespace d2v::ops {
 
+namespace {
+
+Device& chosen(Op& op) {
+  Device& device = *op.device(op(0, "device"));
+  device.backend->enter();
+  return device;
+}
+
+Napi::Object describe(Op& op, const GpuReport& report) {
+  Napi::Object cuda = op.object();
+  cuda.Set("built", report.built);
+  cuda.Set("problem", report.problem.empty() ? op.null() : Napi::String::New(op.env, report.problem));
+  Napi::Array gpus = Napi::Array::New(op.env);
+  for (const Gpu& gpu : report.gpus) {
+    Napi::Object line = op.object();
+    line.Set("device", gpu.device);
+    line.Set("name", gpu.name);
+    line.Set("capability", gpu.capability);
+    line.Set("memory", static_cast<double>(gpu.memory));
+    line.Set("problem", gpu.problem.empty() ? op.null() : Napi::String::New(op.env, gpu.problem));
+    gpus.Set(gpus.Length(), line);
+  }
+  cuda.Set("gpus", gpus);
+  return cuda;
+}
+
+}  // namespace
+
 Napi::Value deviceInfo(Op& op) {
   Napi::Object info = op.object();
+  const GpuReport& report = gpuReport();
   Napi::Array devices = Napi::Array::New(op.env);
-  for (const auto& device : op.runtime.devices()) devices.Set(devices.Length(), device->name);
+  devices.Set(devices.Length(), op.runtime.cpu()->name);
+  for (const Gpu& gpu : report.gpus) {
+    if (gpu.problem.empty()) devices.Set(devices.Length(), gpu.device);
+  }
   info.Set("devices", devices);
-  const Backend& cpu = *op.runtime.cpu()->backend;
-  info.Set("isa", cpu.isa());
+  info.Set("cuda", describe(op, report));
+  const Backend& backend = *chosen(op).backend;
+  info.Set("isa", backend.isa());
   info.Set("threads", threadCount());
 #ifdef _OPENMP
   info.Set("openmp", true);
 #else
   info.Set("openmp", false);
 #endif
-  info.Set("gemm", cpu.gemmLibrary());
+  info.Set("gemm", backend.gemmLibrary());
 #if defined(__clang__)
   info.Set("compiler", "clang " __clang_version__);
 #elif defined(__GNUC__)
@@ -29,16 +63,12 @@ Napi::Value deviceInfo(Op& op) {
   return info;
 }
 
+Napi::Value cudaGemmLibrary(Op& op) { return Napi::String::New(op.env, d2v::cudaGemmLibrary()); }
+
 Napi::Value setThreads(Op& op) {
   setThreadCount(static_cast<int>(op.integer(op(0, "threads"), 1, 1024)));
   return op.undefined();
 }
-
-namespace {
-
-Device& chosen(Op& op) { return *op.device(op(0, "device")); }
-
-}  // namespace
 
 Napi::Value asynchronous(Op& op) { return Napi::Boolean::New(op.env, chosen(op).backend->asynchronous()); }
 

@@ -1,0 +1,26 @@
+import * as k from '@d2v/cuda-kernels';
+import { describe, expect, it } from 'vitest';
+import { resolveDevice, resolveDtype } from './machine.js';
+
+const { devices } = k.deviceInfo();
+
+describe('devices', () => {
+  it('takes the first GPU where there is one', () => {
+    expect(resolveDevice('auto')).toBe(devices[1] ?? 'cpu');
+    expect(resolveDevice('cpu')).toBe('cpu');
+    if (devices.includes('cuda:0')) expect(resolveDevice('cuda')).toBe('cuda:0');
+  });
+
+  it('says why a GPU cannot be used', () => {
+    expect(() => resolveDevice('cuda:98')).toThrow(/no device "cuda:98" here, only cpu.*d2v doctor/);
+    const { problem } = k.deviceInfo().cuda;
+    if (problem !== null) expect(() => resolveDevice('cuda')).toThrow(problem);
+  });
+
+  it('computes in bf16 on a GPU unless told otherwise', () => {
+    expect(resolveDtype('auto', 'cpu')).toBe('f32');
+    expect(resolveDtype('auto', 'cuda:0')).toBe('bf16');
+    expect(resolveDtype('f32', 'cuda:0')).toBe('f32');
+    expect(resolveDtype('bf16', 'cpu')).toBe('bf16');
+  });
+});

@@ -1,0 +1,68 @@
+#include "gpus.h"
+
+#include <algorithm>
+
+#include "errors.h"
+
+#ifdef D2V_CUDA
+#include "cuda/cuda_backend.h"
+#include "cuda/gemm_library.h"
+#endif
+
+namespace d2v {
+
+#ifdef D2V_CUDA
+
+namespace {
+
+GpuReport askDriver() {
+  GpuReport report;
+  report.built = true;
+  const int count = cuda::deviceCount(&report.problem);
+  for (int i = 0; i < count; ++i) {
+    const cuda::DeviceProperties p = cuda::propertiesOf(i);
+    Gpu gpu;
+    gpu.device = "cuda:" + std::to_string(i);
+    gpu.name = p.name;
+    gpu.capability = std::to_string(p.major) + "." + std::to_string(p.minor);
+    gpu.memory = p.memory;
+    if (p.major < 8) gpu.problem = "its compute capability is " + gpu.capability + ", 8.0 or newer is needed";
+    report.gpus.push_back(gpu);
+  }
+  const bool usable = std::any_of(report.gpus.begin(), report.gpus.end(), [](const Gpu& g) { return g.problem.empty(); });
+  if (!report.gpus.empty() && !usable) report.problem = report.gpus.front().name + ": " + report.gpus.front().problem;
+  return report;
+}
+
+}  // namespace
+
+const GpuReport& gpuReport() {
+  static const GpuReport report = askDriver();
+  return report;
+}
+
+std::shared_ptr<Device> makeCudaDevice(const Gpu& gpu) {
+  const int index = std::stoi(gpu.device.substr(gpu.device.find(':') + 1));
+  auto device = std::make_shared<Device>();
+  device->name = gpu.device;
+  device->memory = cuda::makeDeviceAllocator(index);
+  device->backend = std::make_unique<cuda::CudaBackend>(index, *device->memory);
+  return device;
+}
+
+std::string cudaGemmLibrary() { return cuda::gemmLibraryName(); }
+
+#else
+
+const GpuReport& gpuReport() {
+  static const GpuReport report{false, "this build of the addon has no CUDA: build it again where nvcc is installed", {}};
+  return report;
+}
+
+std::shared_ptr<Device> makeCudaDevice(const Gpu&) { throw Error("D2V_CUDA", gpuReport().problem); }
+
+std::string cudaGemmLibrary() { throw Error("D2V_CUDA", gpuReport().problem); }
+
+#endif
+
+}  // namespace d2v
