@@ -28,7 +28,7 @@ rmSync(stage, { recursive: true, force: true });
 mkdirSync(modules, { recursive: true });
 for (const name of PACKAGES) copyOwn(join(root, 'packages', name));
 await bundleTools();
-copy(join(root, 'bench', 'peers'), join(app, 'peers'));
+copy(join(root, 'bench', 'peers'), join(stage, 'peers')); // where bench.mjs looks: beside its folder
 copy(join(root, 'test', 'fixtures'), join(app, 'fixtures'));
 copy(join(root, 'scripts', 'gpu-check'), join(stage, 'gpu-check'));
 copyNode();
