@@ -36,6 +36,13 @@
 #include "../parallel.h"
 #include "../tensor.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
 namespace d2v::test {
 
 constexpr DType kFloats[] = {DType::F32, DType::BF16};
@@ -78,6 +85,7 @@ class Side {
       : backend(backend), dtype(gpu ? dtype : DType::F32), gpu_(gpu), rounding_(dtype), offset_(offset), stream_(stream) {}
   ~Side() {
     for (Tensor& t : tensors_) {
+      openGuards(t);
       if (gpu_) cuda::release(t.memory);
       else std::free(t.memory);
     }
@@ -216,10 +224,22 @@ class Side {
     } else {
       std::memcpy(t.memory, whole.data(), whole.size());
     }
-    return static_cast<unsigned char*>(t.memory) + t.begin;
+    // With AddressSanitizer also reads of the guards are errors. (Of GPU memory, compute-sanitizer reports them.)
+    unsigned char* const data = static_cast<unsigned char*>(t.memory) + t.begin;
+    if (hostMemory()) {
+      ASAN_POISON_MEMORY_REGION(t.memory, static_cast<size_t>(t.begin));
+      ASAN_POISON_MEMORY_REGION(data + bytes, static_cast<size_t>(kGuard));
+    }
+    return data;
+  }
+  /// The tensor's memory can be looked at from here: the CPU's, and the emulator's.
+  bool hostMemory() const { return !gpu_ || cuda::propertiesOf(0).name == "emulated"; }
+  void openGuards(const Tensor& t) const {
+    if (hostMemory()) ASAN_UNPOISON_MEMORY_REGION(t.memory, static_cast<size_t>(t.begin + t.bytes + kGuard));
   }
   std::vector<unsigned char> download(const Tensor& t) const {
     std::vector<unsigned char> now(static_cast<size_t>(t.begin + t.bytes + kGuard));
+    openGuards(t);
     if (gpu_) {
       cuda::copy(now.data(), t.memory, now.size(), stream_);
       cuda::synchronize(stream_);

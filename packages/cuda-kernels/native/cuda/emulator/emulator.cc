@@ -63,6 +63,7 @@ struct Random {
 class Machine {
  public:
   void setOrder(Order order) {
+    ordered_ = true;
     order_ = order;
     random_ = Random(order.seed);
   }
@@ -102,16 +103,12 @@ class Machine {
   const void* address_ = nullptr;
   std::exception_ptr error_;
   bool running_ = false;
+  bool ordered_ = false;  // by setOrder or the environment
 };
 
-Machine& machine() {
-  static Machine* const instance = [] {
-    auto* m = new Machine;
-    if (const char* order = std::getenv("D2V_EMULATOR_ORDER")) m->setOrder(parseOrder(order));
-    return m;
-  }();
-  return *instance;
-}
+/// Never deleted: fibers may be suspended in it when the program ends.
+Machine* const kMachine = new Machine;
+Machine& machine() { return *kMachine; }
 
 /// The kernel's name from the program's symbols (also those that are no longer visible), through binutils' addr2line.
 std::string symbolOf(const void* address) {
@@ -273,6 +270,10 @@ void Machine::runBlock() {
 void Machine::run(const int64_t (&grid)[3], int threads, size_t sharedBytes, const std::function<void()>& kernel,
                   const void* address) {
   if (running_) throw LaunchError("a kernel may not launch another");
+  if (!ordered_) {
+    const char* order = std::getenv("D2V_EMULATOR_ORDER");
+    setOrder(order != nullptr ? parseOrder(order) : Order{});
+  }
   const auto number = [](int64_t n) { return std::to_string(n); };
   address_ = address;
   if (threads < kLanes || threads > kMostThreads || threads % kLanes != 0) {
