@@ -32,7 +32,7 @@ const jobs = String(Math.max(1, Math.min(16, availableParallelism())));
 const configured = existsSync(join(root, build, 'CMakeCache.txt'));
 const type = configured
   ? []
-  : ['-DCMAKE_BUILD_TYPE=Release', `-DD2V_ONEDNN=${process.env.D2V_ONEDNN || 'AUTO'}`];
+  : ['-DCMAKE_BUILD_TYPE=Release', '-DD2V_ADDON=OFF', `-DD2V_ONEDNN=${process.env.D2V_ONEDNN || 'AUTO'}`];
 const options = [`-DD2V_KERNEL_TESTS_ON=${on}`, '-DD2V_TESTS=ON', ...type];
 run('cmake', ['-S', '.', '-B', build, ...options]);
 const compiled = run('cmake', [
