@@ -48,7 +48,7 @@ describe('assets in a checkpoint', () => {
     const model = await loadModel(file, { modality });
     expect(model.assets).toEqual(assets);
     expect((await model.embed(['a.wav', 'b.wav'])).shape).toEqual([2, 16]);
-    expect(given).toEqual([{ assets }]);
+    expect(given).toMatchObject([{ assets }]);
     model.dispose();
   });
 

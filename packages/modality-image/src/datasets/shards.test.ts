@@ -1,9 +1,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type DataConfig, dataLayer, isHeldOut, Philox } from '@d2v/core';
+import { type DataConfig, type DataSource, dataLayer, isHeldOut, Philox } from '@d2v/core';
 import { makeTar, type TarFile } from '@d2v/core/testing';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type ImageDataConfig, imageDataSchema } from '../data-config.js';
 import image from '../index.js';
 import { stripes } from './__fixtures__/imagenet.js';
@@ -19,17 +19,24 @@ beforeEach(async () => {
   folder = await mkdtemp(join(root, 'case-'));
 });
 
-const log: string[] = [];
+/** The source, closed at the end of the test. */
+async function closedLater(opening: Promise<DataSource>): Promise<DataSource> {
+  const source = await opening;
+  onTestFinished(() => source.close?.());
+  return source;
+}
 const open = (path: string, split: 'train' | 'valid' | 'all', more: Partial<DataConfig> = {}) =>
-  openImageData(
-    {
-      ...imageDataSchema.parse({ input_size: 16 }),
-      path,
-      valid_path: null,
-      valid_share: 0.3,
-      ...more,
-    } as ImageDataConfig & DataConfig,
-    { split, cacheDir: join(root, 'cache'), log: (line) => log.push(line) },
+  closedLater(
+    openImageData(
+      {
+        ...imageDataSchema.parse({ input_size: 16 }),
+        path,
+        valid_path: null,
+        valid_share: 0.3,
+        ...more,
+      } as ImageDataConfig & DataConfig,
+      { split, cacheDir: join(root, 'cache'), log: () => {} },
+    ),
   );
 const shard = (name: string, files: readonly TarFile[]) => writeFile(join(folder, name), makeTar(files));
 const sample = async (key: string, label: number): Promise<TarFile[]> => [
@@ -145,7 +152,7 @@ describe('inputs named by the user', () => {
     const settings = { ...imageDataSchema.parse({ input_size: 16 }), label: 'parent' };
     const named = paths.map((path) => join(folder, path));
     const options = { cacheDir: join(root, 'cache') };
-    return openImageInputs(named, settings as unknown as ImageDataConfig & DataConfig, options);
+    return closedLater(openImageInputs(named, settings as unknown as ImageDataConfig & DataConfig, options));
   };
 
   it('are shards and files in the order given; keys name samples of shards', async () => {
@@ -162,7 +169,6 @@ describe('inputs named by the user', () => {
     expect(all.map((i) => source.label!(i))).toEqual([0, 1, 0, 2, 0, 1]);
     expect(await source.get(3, new Philox(1), 'eval')).toMatchObject({ id: 3, label: 2 });
     expect(await source.get(5, new Philox(1), 'eval')).toMatchObject({ id: 5, label: 1 });
-    await source.close?.();
   });
 
   it('are taken whole, held-out shards too', async () => {

@@ -12,7 +12,7 @@ import {
 } from '@d2v/core';
 import { FaultServer, makeTar } from '@d2v/core/testing';
 import sharp from 'sharp';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type ImageDataConfig, imageDataSchema } from '../../data-config.js';
 import {
   classFiles,
@@ -73,7 +73,9 @@ async function open(split: 'train' | 'valid' | 'all', options: Record<string, un
     dataset_options: options,
     valid_share: 0.25,
   } as unknown as ImageDataConfig & DataConfig;
-  return openImageData(data, { split, cacheDir, offline: true, log: () => {} });
+  const source = await openImageData(data, { split, cacheDir, offline: true, log: () => {} });
+  onTestFinished(() => source.close?.());
+  return source;
 }
 
 /** All prepared files with their contents. */
