@@ -16,9 +16,14 @@ export interface DecompressOptions {
 
 /**
  * Compressed bytes that the decoder gets at once. The one of xz decodes all of them before it hands out a byte, up to 7000 times as
- * many; the one of gzip stops when it has filled a buffer.
+ * many, so that small pieces bound what a bomb takes before it is refused. Each piece costs a round trip to a thread, which more
+ * than halves the speed where nearly nothing is to be decoded (an archive of archives): content that does not expand comes in larger
+ * ones. The decoder of gzip stops when it has filled a buffer.
  */
 const XZ_PIECE = 8 << 10;
+const XZ_PIECE_DENSE = 32 << 10;
+/** So many bytes tell how dense a stream is. */
+const XZ_SAMPLE = 256 << 10;
 const GZIP_PIECE = 256 << 10;
 /** Most memory of the xz decoder, which is asked for by the file: `xz -9` needs 65 MB. */
 const XZ_MEMORY = 128 << 20;
@@ -43,17 +48,21 @@ export async function* decompress(
   { archive, ratio }: DecompressOptions,
 ): AsyncGenerator<Buffer> {
   let [compressed, plain] = [0, 0];
-  const most = kind === 'xz' ? XZ_PIECE : GZIP_PIECE;
+  const pieceBytes = () => {
+    if (kind === 'gzip') return GZIP_PIECE;
+    return compressed > XZ_SAMPLE && plain < 2 * compressed ? XZ_PIECE_DENSE : XZ_PIECE;
+  };
   const counted = async function* () {
     for await (const bytes of source) {
-      for (let at = 0; at < bytes.length; at += most) {
-        const piece = bytes.subarray(at, at + most);
+      for (let at = 0; at < bytes.length; ) {
+        const piece = bytes.subarray(at, at + pieceBytes());
+        at += piece.length;
         compressed += piece.length;
         yield piece;
       }
     }
   };
-  const input = Readable.from(counted(), { objectMode: false, highWaterMark: most });
+  const input = Readable.from(counted(), { objectMode: false, highWaterMark: pieceBytes() });
   const decoder = kind === 'gzip' ? createGunzip({ chunkSize: 256 << 10 }) : await xzDecoder();
   // An error of the source must reach the reader, which sees only the decoder.
   input.on('error', (error) => decoder.destroy(error));
