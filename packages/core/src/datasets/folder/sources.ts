@@ -1,11 +1,12 @@
 /** What a preparation was made from: kept in the manifest, so that nothing of another source is mixed in. */
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { basename, join, relative, resolve, sep } from 'node:path';
 import { mapConcurrent } from '../../data/concurrency.js';
 import { D2vError } from '../../errors.js';
 import { mismatch } from '../download/checksums.js';
 import type { PresentFile } from '../download/files.js';
+import { ONLY_SPLIT } from '../options.js';
 import type { Session } from '../session.js';
 import type { ManifestContent, SourceRecord, VariantRecord } from './manifest.js';
 
@@ -22,7 +23,7 @@ export async function currentSources({ dataset, given, chosen, log }: Session): 
     const inputs = from === null ? [] : ((await dataset.inputs?.(from, split, chosen.options)) ?? []);
     if (from === null || inputs.length === 0) sources[split] = { kind: 'published' };
     else {
-      log(`${dataset.name}: looking at what is in ${from} for ${split}`);
+      log(`${dataset.name}: looking at what is in ${from}${split === ONLY_SPLIT ? '' : ` for ${split}`}`);
       sources[split] = { kind: 'tree', path: from, ...(await fingerprint(inputs)) };
     }
   }
@@ -37,10 +38,11 @@ export function checkSources({ dataset, chosen }: Session, known: Sources | unde
   for (const split of chosen.splits) {
     const [before, current] = [known?.[split], now[split]!];
     if (!before || (before.kind === current.kind && before.sha256 === current.sha256)) continue;
+    const subject = split === ONLY_SPLIT ? 'it' : split;
     const what =
       before.path !== undefined && before.path === current.path
-        ? `${before.path} has other files now (${sizeOf(current)}) than when ${split} was prepared from it (${sizeOf(before)}): put them back`
-        : `${split} was prepared from ${shown(before)}, not from ${shown(current)}: ${before.path === undefined ? 'leave --from out' : `use --from ${before.path}`}`;
+        ? `${before.path} has other files now (${sizeOf(current)}) than when ${subject} was prepared from it (${sizeOf(before)}): put them back`
+        : `${subject} was prepared from ${shown(before)}, not from ${shown(current)}: ${before.path === undefined ? 'leave --from out' : `use --from ${before.path}`}`;
     throw new D2vError(
       `${dataset.name}: ${what}, or remove what is prepared ("d2v data rm ${dataset.name}") and prepare it anew`,
     );
@@ -71,20 +73,21 @@ const shown = ({ kind, path }: SourceRecord): string =>
   kind === 'tree' ? `the folder ${path}` : 'the published files';
 const sizeOf = ({ files, bytes }: SourceRecord): string => `${files} files, ${bytes} bytes`;
 
-/** Number, size and a digest of names and sizes of all files in folders and files; hidden ones do not count. */
+/**
+ * Number, size and a digest of names and sizes of all files in folders and files; hidden ones do not count. What the folders
+ * themselves are called does not matter.
+ */
 async function fingerprint(
   inputs: readonly string[],
 ): Promise<Pick<SourceRecord, 'files' | 'bytes' | 'sha256'>> {
   const found: [name: string, path: string][] = [];
   for (const input of inputs) {
-    const parent = dirname(input);
-    const nameOf = (path: string) => relative(parent, path).split(sep).join('/');
-    if (!(await stat(input)).isDirectory()) found.push([nameOf(input), input]);
+    if (!(await stat(input)).isDirectory()) found.push([basename(input), input]);
     else {
       for (const entry of await readdir(input, { recursive: true, withFileTypes: true })) {
         if (entry.isDirectory() || entry.name.startsWith('.')) continue;
         const path = join(entry.parentPath, entry.name);
-        found.push([nameOf(path), path]);
+        found.push([relative(input, path).split(sep).join('/'), path]);
       }
     }
   }
