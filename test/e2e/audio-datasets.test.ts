@@ -1,9 +1,8 @@
 /** Datasets of sound with the real command: from a server's archives to a trained model with one command each. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { FaultServer, makeTar } from '@d2v/core/testing';
+import { makeTar } from '@d2v/core/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   archiveOf,
@@ -12,50 +11,37 @@ import {
   speechCommandsFiles,
   spoken,
 } from '../../packages/modality-audio/src/datasets/__fixtures__/corpora.js';
-import { expectUpdates, metrics, runCli } from './support/cli.js';
+import { expectUpdates, metrics, runCleanly, trainModality } from './support/cli.js';
+import { type Copies, serveCopies } from './support/copies.js';
 
 const PLUGIN = fileURLToPath(new URL('support/small-audio.mjs', import.meta.url));
 
+let copies: Copies;
 let folder: string;
-let server: FaultServer;
+let server: Copies['server'];
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'd2v-audio-datasets-'));
-  server = await FaultServer.start();
   const librispeech = librispeechArchives();
   const commands = archiveOf(speechCommandsFiles());
-  for (const [split, { content }] of Object.entries(librispeech)) server.serve(`/${split}.tar.gz`, content);
-  server.serve('/speech_commands_v0.02.tar.gz', commands.content);
   const stated = ({ bytes, checksums }: typeof commands) => ({ bytes, checksums, description: 'for tests' });
-  const published = {
+  const splits = Object.entries(librispeech);
+  const files = {
+    ...Object.fromEntries(splits.map(([split, { content }]) => [`/${split}.tar.gz`, content])),
+    '/speech_commands_v0.02.tar.gz': commands.content,
+  };
+  copies = await serveCopies('audio-datasets', files, {
     librispeech: Object.fromEntries(
-      Object.entries(librispeech).map(([split, archive]) => [
-        split,
-        { ...stated(archive), default: split !== 'test-clean' },
-      ]),
+      splits.map(([split, archive]) => [split, { ...stated(archive), default: split !== 'test-clean' }]),
     ),
     speechCommands: stated(commands),
-  };
-  writeFileSync(join(folder, 'published.json'), JSON.stringify(published));
-  process.env.D2V_TEST_PUBLISHED = join(folder, 'published.json');
-  process.env.D2V_DATA = join(folder, 'cache');
+  });
+  ({ folder, server } = copies);
 });
-afterAll(async () => {
-  await server.close();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => copies.close());
 
-async function d2v(...args: string[]) {
-  const result = await runCli(args, { cwd: folder });
-  expect(result.stderr, args.join(' ')).not.toContain('    at ');
-  return result;
-}
+const d2v = (...args: string[]) => runCleanly(args, { cwd: folder });
 
-/** A model so small that an update takes milliseconds. */
 const SETTINGS = [
-  'model.embed_dim=32',
   'model.depth=1',
-  'model.num_heads=2',
-  'model.clone_batch=2',
   'model.average_top_k_layers=1',
   'model.modalities.audio.feature_encoder_spec=[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(32, 2, 2)]',
   'model.modalities.audio.conv_pos_groups=4',
@@ -65,29 +51,14 @@ const SETTINGS = [
   'model.modalities.audio.decoder.decoder_layers=2',
   'data.min_sample_size=4000',
   'data.max_sample_size=8000',
-  'data.batch_size=4',
   'data.num_workers=1',
   'optimization.max_update=20',
   'lr_scheduler.warmup_updates=2',
   'common.log_interval=5',
-  'common.threads=1',
-].flatMap((text) => ['--set', text]);
+];
 
 const train = (data: string, run: string, ...more: string[]) =>
-  d2v(
-    'train',
-    'audio',
-    '--plugin',
-    PLUGIN,
-    '--preset',
-    'tiny',
-    '--data',
-    data,
-    '--run',
-    run,
-    ...SETTINGS,
-    ...more,
-  );
+  d2v(...trainModality('audio', run, data, SETTINGS), '--plugin', PLUGIN, ...more);
 
 describe('librispeech', () => {
   it('is downloaded, prepared and learned from with one command', async () => {

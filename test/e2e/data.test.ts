@@ -1,7 +1,6 @@
 /** `d2v data` through the real command: against a server with faults, with `kill -9`, and on a disk that fills up. */
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { FaultServer } from '@d2v/core/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runCli, startCli } from './support/cli.js';
+import { preparedDigests } from './support/copies.js';
 
 const plugin = fileURLToPath(new URL('./support/letters-plugin.mjs', import.meta.url));
 let archives: Record<string, Buffer>;
@@ -19,7 +19,7 @@ const mounts: string[] = [];
 
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'd2v-data-'));
-  archives = (await import(plugin)).archives();
+  archives = (await import(plugin)).archives;
   server = await FaultServer.start();
   for (const [name, content] of Object.entries(archives)) server.serve(`/${name}`, content);
 });
@@ -40,18 +40,7 @@ const source = () => ['--mirror', server.url(''), '--yes'];
 const prepare = (...more: string[]) => data('prepare', 'letters', ...source(), ...more);
 const run = (args: readonly string[], folder = cache) => runCli(args, { env: environment(folder) });
 
-/** Digests of all prepared files, by name. */
-function prepared(folder: string, variant = 'default'): Record<string, string> {
-  const path = join(folder, 'datasets', 'letters', 'prepared', variant);
-  const names = readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    statSync(join(path, name)).isFile(),
-  );
-  const digest = (name: string) =>
-    createHash('sha256')
-      .update(readFileSync(join(path, name)))
-      .digest('hex');
-  return Object.fromEntries(names.sort().map((name) => [name, digest(name)]));
-}
+const prepared = (folder: string, variant = 'default') => preparedDigests(folder, 'letters', variant);
 
 describe('d2v data', () => {
   it('lists, prepares, verifies, mends, counts and removes', async () => {
@@ -244,7 +233,7 @@ describe('a disk that fills up', () => {
     expect(() => writeFileSync(join(disk, 'other'), Buffer.alloc(20 << 20))).toThrow('ENOSPC');
     const failed = await slow.finished;
     expect(failed.code).toBe(1);
-    expect(failed.stderr).toMatch(/the disk of .* is full: make room/);
+    expect(failed.stderr).toMatch(/the disk of .* is full; what is done so far is kept: make room/);
     rmSync(join(disk, 'other'));
     expect((await run(prepare('--pause-ms', '12'), disk)).code).toBe(0);
     expect((await run(data('verify', 'letters'), disk)).stdout).toContain('all as they should be');

@@ -3,12 +3,11 @@
  * command downloads, prepares and trains.
  */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isHeldOut } from '@d2v/core';
-import { FaultServer, makeTar } from '@d2v/core/testing';
+import { makeTar } from '@d2v/core/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeCifar10, makeCifar100 } from '../../packages/modality-image/src/datasets/__fixtures__/cifar.js';
 import {
@@ -18,34 +17,36 @@ import {
   published,
   stripes,
 } from '../../packages/modality-image/src/datasets/__fixtures__/imagenet.js';
-import { metrics, runCli, startCli, trainArguments } from './support/cli.js';
+import { metrics, runCleanly, startCli, trainArguments } from './support/cli.js';
+import { type Copies, preparedDigests, serveCopies } from './support/copies.js';
 
 const plugin = resolve(import.meta.dirname, 'support', 'image-copies.mjs');
 const PARTS = ['train', 'valid', 'devkit'] as const;
 
+let copies: Copies;
 let folder: string;
-let server: FaultServer;
+let server: Copies['server'];
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'd2v-image-datasets-'));
-  server = await FaultServer.start();
   const archives = await makeArchives();
-  for (const part of PARTS) server.serve(`/${NAMES[part]}`, archives[part]);
-  for (const [path, content] of Object.entries(await makeHub())) server.serve(path, content);
   const [cifar10, cifar100] = [makeCifar10(), makeCifar100()];
-  server.serve('/cifar-10-binary.tar.gz', cifar10);
-  server.serve('/cifar-100-binary.tar.gz', cifar100);
+  const files = {
+    ...Object.fromEntries(PARTS.map((part) => [`/${NAMES[part]}`, archives[part]])),
+    ...(await makeHub()),
+    '/cifar-10-binary.tar.gz': cifar10,
+    '/cifar-100-binary.tar.gz': cifar100,
+  };
   const of = (bytes: Buffer) => ({
     bytes: bytes.length,
     md5: createHash('md5').update(bytes).digest('hex'),
   });
-  const copies = { imagenet: published(archives), cifar10: of(cifar10), cifar100: of(cifar100) };
-  writeFileSync(join(folder, 'copies.json'), JSON.stringify(copies));
-  process.env.D2V_TEST_COPIES = join(folder, 'copies.json');
+  copies = await serveCopies('image-datasets', files, {
+    imagenet: published(archives),
+    cifar10: of(cifar10),
+    cifar100: of(cifar100),
+  });
+  ({ folder, server } = copies);
 }, 60_000);
-afterAll(async () => {
-  await server.close();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => copies.close());
 /** Each test has a cache folder of its own. */
 let cache: string;
 beforeEach(() => {
@@ -56,25 +57,7 @@ beforeEach(() => {
 const withCopies = (...args: string[]) => [...args, '--plugin', plugin];
 const fromServer = (...args: string[]) => withCopies(...args, '--mirror', server.url(''), '--yes');
 
-async function d2v(...args: string[]) {
-  const result = await runCli(args, { cwd: folder });
-  expect(result.stderr, args.join(' ')).not.toContain('    at ');
-  return result;
-}
-
-/** Prepared files of a dataset with a digest each. */
-function prepared(name: string, variant = 'default'): Record<string, string> {
-  const root = join(cache, 'datasets', name, 'prepared', variant);
-  const digest = (file: string) =>
-    createHash('sha256')
-      .update(readFileSync(join(root, file)))
-      .digest('hex');
-  return Object.fromEntries(
-    readdirSync(root)
-      .sort()
-      .map((file) => [file, digest(file)]),
-  );
-}
+const d2v = (...args: string[]) => runCleanly(args, { cwd: folder });
 
 describe('one command downloads, prepares and trains 20 updates', () => {
   it.each([
@@ -141,7 +124,7 @@ describe('d2v data prepare imagenet', () => {
     const command = fromServer('data', 'prepare', 'imagenet', '--max-side', '32');
     const whole = await d2v(...command);
     expect(whole.code, whole.stderr).toBe(0);
-    const expected = prepared('imagenet', 'max_side-32');
+    const expected = preparedDigests(cache, 'imagenet', 'max_side-32');
     expect(Object.keys(expected)).toContain('train-n01440764.tar.idx');
 
     cache = mkdtempSync(join(folder, 'cache-'));
@@ -157,7 +140,7 @@ describe('d2v data prepare imagenet', () => {
       kills++;
     }
     expect(kills).toBeGreaterThan(3);
-    expect(prepared('imagenet', 'max_side-32')).toEqual(expected);
+    expect(preparedDigests(cache, 'imagenet', 'max_side-32')).toEqual(expected);
   });
 
   it('asks for the terms, knows its options, and says where archives are to be put', async () => {

@@ -1,12 +1,10 @@
 /** Datasets of text with the real command: from a server's archives to a trained model with one command each. */
-import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Philox } from '@d2v/core';
-import { FaultServer, makeZip } from '@d2v/core/testing';
+import { makeZip } from '@d2v/core/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   archiveFile,
@@ -14,33 +12,27 @@ import {
   serveHub,
   webTextArchive,
 } from '../../packages/modality-text/src/datasets/openwebtext/__fixtures__/web-text.js';
-import { expectUpdates, metrics, runCli, startCli } from './support/cli.js';
+import { expectUpdates, metrics, runCleanly, runCli, startCli, trainModality } from './support/cli.js';
+import { type Copies, preparedDigests, serveCopies } from './support/copies.js';
 
 const PLUGIN = fileURLToPath(new URL('support/small-text.mjs', import.meta.url));
 const VALID_SHARE = 0.2;
 
+let copies: Copies;
 let folder: string;
-let server: FaultServer;
+let server: Copies['server'];
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'd2v-text-datasets-'));
-  server = await FaultServer.start();
   const archive = await webTextArchive(20);
   const sst2 = sstArchive();
-  server.serve('/openwebtext.tar.xz', archive);
-  server.serve('/SST-2.zip', sst2);
-  serveHub(server, 3, 80);
-  const published = {
+  const files = { '/openwebtext.tar.xz': archive, '/SST-2.zip': sst2 };
+  copies = await serveCopies('text-datasets', files, {
     archive: archiveFile(archive),
     glue: { sst2: [{ ...archiveFile(sst2), name: 'SST-2.zip' }] },
-  };
-  writeFileSync(join(folder, 'published.json'), JSON.stringify(published));
-  process.env.D2V_TEST_PUBLISHED = join(folder, 'published.json');
-  process.env.D2V_DATA = join(folder, 'cache');
+  });
+  ({ folder, server } = copies);
+  serveHub(server, 3, 80);
 });
-afterAll(async () => {
-  await server.close();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => copies.close());
 
 /** Reviews whose words tell their class. */
 function sstArchive(): Buffer {
@@ -61,53 +53,27 @@ function sstArchive(): Buffer {
   ]);
 }
 
-async function d2v(...args: string[]) {
-  const result = await runCli(args, { cwd: folder });
-  expect(result.stderr, args.join(' ')).not.toContain('    at ');
-  return result;
-}
+const d2v = (...args: string[]) => runCleanly(args, { cwd: folder });
 const data = (...args: string[]) => ['data', ...args, '--plugin', PLUGIN];
 
-/** A model so small that an update takes milliseconds. */
 const SETTINGS = [
-  'model.embed_dim=32',
   'model.depth=1',
-  'model.num_heads=2',
-  'model.clone_batch=2',
   'model.average_top_k_layers=1',
   'model.modalities.text.decoder.decoder_dim=32',
   'model.modalities.text.max_source_positions=32',
-  'data.batch_size=4',
   'data.batch_length=null',
   'data.num_workers=1',
   'optimization.max_update=20',
   'lr_scheduler.warmup_updates=2',
   'common.log_interval=5',
-  'common.threads=1',
-].flatMap((text) => ['--set', text]);
+];
 
 const train = (name: string, run: string, ...more: string[]) =>
-  d2v(
-    ...['train', 'text', '--plugin', PLUGIN, '--preset', 'tiny', '--data', name, '--run', run],
-    ...SETTINGS,
-    ...more,
-  );
+  d2v(...trainModality('text', run, name, SETTINGS), '--plugin', PLUGIN, ...more);
 const webOptions = (options: string) => [
   '--set',
   `data.dataset_options={valid_share: ${VALID_SHARE}, ${options}}`,
 ];
-
-/** Digests of all prepared files of OpenWebText, by name. */
-function prepared(cache: string): Record<string, string> {
-  const path = join(cache, 'datasets', 'openwebtext', 'prepared');
-  const names = readdirSync(path, { recursive: true, encoding: 'utf8' }).sort();
-  const files = names.filter((name) => statSync(join(path, name)).isFile());
-  const digest = (name: string) =>
-    createHash('sha256')
-      .update(readFileSync(join(path, name)))
-      .digest('hex');
-  return Object.fromEntries(files.map((name) => [name, digest(name)]));
-}
 
 describe('openwebtext', () => {
   it('is downloaded, prepared and learned from with one command', { timeout: 400_000 }, async () => {
@@ -154,7 +120,7 @@ describe('openwebtext', () => {
   });
 
   it('is prepared to the same bytes whenever it is killed', { timeout: 240_000 }, async () => {
-    const expected = prepared(join(folder, 'cache'));
+    const expected = preparedDigests(join(folder, 'cache'), 'openwebtext');
     const rng = new Philox(11);
     const cache = join(folder, 'killed');
     const args = data(
@@ -174,7 +140,7 @@ describe('openwebtext', () => {
     }
     const last = await runCli(args, { cwd: folder, env: { ...process.env, D2V_DATA: cache } });
     expect(last.code, last.stderr).toBe(0);
-    const found = prepared(cache);
+    const found = preparedDigests(cache, 'openwebtext');
     const own = Object.entries(expected).filter(([name]) => !name.includes('hub'));
     expect(found).toEqual(Object.fromEntries(own));
     expect(Object.keys(found).length).toBeGreaterThan(5);

@@ -59,12 +59,25 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
   return startCli(args, options).finished;
 }
 
-/** A model and a schedule so small that an update takes milliseconds, with everything random switched on. */
-const SETTINGS = [
+/** The same, without a stack trace in what it says. */
+export async function runCleanly(args: readonly string[], options: CliOptions = {}): Promise<Finished> {
+  const result = await runCli(args, options);
+  expect(result.stderr, args.join(' ')).not.toContain('    at ');
+  return result;
+}
+
+/** A model so small that an update takes milliseconds. */
+const SMALL = [
   'model.embed_dim=32',
-  'model.depth=2',
   'model.num_heads=2',
   'model.clone_batch=2',
+  'data.batch_size=4',
+  'common.threads=1',
+];
+
+/** For images, with everything random switched on. */
+const SETTINGS = [
+  'model.depth=2',
   'model.average_top_k_layers=2',
   'model.layerdrop=0.1',
   'model.encoder_dropout=0.1',
@@ -74,18 +87,26 @@ const SETTINGS = [
   'model.modalities.image.decoder.decoder_dim=32',
   'model.modalities.image.decoder.decoder_groups=4',
   'model.modalities.image.decoder.decoder_layers=2',
-  'data.batch_size=4',
   'data.valid_share=0.25',
   'common.log_interval=4',
-  'common.threads=1',
   'eval.report=false',
   'eval.train_samples=20',
 ];
 
 /** Arguments of `d2v train image` for a small run. */
 export function trainArguments(run: string, data: string, settings: readonly string[] = []): string[] {
-  const set = [...SETTINGS, ...settings].flatMap((text) => ['--set', text]);
-  return ['train', 'image', '--preset', 'tiny', '--data', data, '--run', run, ...set];
+  return trainModality('image', run, data, [...SETTINGS, ...settings]);
+}
+
+/** Arguments of `d2v train` for a small run of any modality. */
+export function trainModality(
+  modality: string,
+  run: string,
+  data: string,
+  settings: readonly string[],
+): string[] {
+  const set = [...SMALL, ...settings].flatMap((text) => ['--set', text]);
+  return ['train', modality, '--preset', 'tiny', '--data', data, '--run', run, ...set];
 }
 
 /** Arguments that go on with a run. */

@@ -1,8 +1,8 @@
-/** The image modality with small copies of its datasets: their sizes and checksums stand in the file that D2V_TEST_COPIES names. */
+/** The image modality with small copies of its datasets: their sizes and checksums stand in the file that D2V_TEST_PUBLISHED names. */
 import { readFileSync } from 'node:fs';
 import image, { cifarWith, imagenetWith } from '@d2v/modality-image';
 
-const { imagenet, cifar10, cifar100 } = JSON.parse(readFileSync(process.env.D2V_TEST_COPIES, 'utf8'));
+const { imagenet, cifar10, cifar100 } = JSON.parse(readFileSync(process.env.D2V_TEST_PUBLISHED, 'utf8'));
 
 export default {
   ...image,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FaultServer } from '../testing/fault-server.js';
 import { FolderLock } from '../training/folder-lock.js';
-import { ARCHIVES, letterOf, letters } from './__fixtures__/letters.js';
+import { lettersWith } from './__fixtures__/letters.js';
 import { defineDataset, isManaged } from './define.js';
 import { joinUrl } from './download/url.js';
 import { ensureDataset, openDataset } from './open.js';
@@ -19,6 +19,14 @@ import { verifyDataset } from './verify.js';
 
 // A busy disk takes its time to flush.
 vi.setConfig({ testTimeout: 60_000 });
+
+const letterOf = (split: string, className: string, i: number) =>
+  Buffer.from(`${split} ${className} ${i} `.repeat(50 + ((i * 37) % 400)));
+const { dataset: letters, archives: ARCHIVES } = lettersWith({
+  classes: ['alpha', 'beta', 'gamma'],
+  perClass: 40,
+  letterOf,
+});
 
 /** Folders that cannot be written, whoever runs the tests. */
 const readOnly = vi.hoisted(() => new Set<string>());
@@ -291,7 +299,8 @@ describe('prepareDataset', () => {
   it('stops between pieces of work when it is told to', async () => {
     const controller = new AbortController();
     const on: DatasetOptions['on'] = (event) => {
-      if (event.type === 'progress' && event.phase === 'prepare' && event.item === 'beta') controller.abort();
+      if (event.type === 'progress' && event.phase === 'prepare' && event.item === 'train beta')
+        controller.abort();
     };
     await expect(prepareDataset(letters, given({ on, signal: controller.signal }))).rejects.toThrow(/abort/i);
     expect(

@@ -17,6 +17,7 @@ export {
   type DownloadSettings,
   download,
 } from './download/download.js';
+export { listHubFiles } from './download/hub.js';
 export { RateLimiter } from './download/rate-limit.js';
 export { joinUrl, shownUrl } from './download/url.js';
 export { datasetFolder } from './folder/folder.js';

@@ -213,6 +213,6 @@ export async function explained<T>({ folder }: Session, work: () => Promise<T>):
   try {
     return await work();
   } catch (error) {
-    throw explainCacheError(error, folder);
+    throw explainCacheError(error, folder, 'what is done so far is kept');
   }
 }

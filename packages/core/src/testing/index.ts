@@ -1,6 +1,7 @@
 /** What tests of plugins import: `@d2v/core/testing`. Needs vitest. */
 
 export { makeTar, type TarFile } from '../datasets/__fixtures__/archives.js';
+export { type Letters, type LettersContent, lettersWith } from '../datasets/__fixtures__/letters.js';
 export { makeZip, type ZipFile } from '../datasets/__fixtures__/zip.js';
 export { describeModality } from './conformance.js';
 export type { ConformanceData } from './conformance-setup.js';

@@ -1,7 +1,8 @@
 /** Downloading one file: resumed, in parallel where the server allows it, verified, and never under its name before it is whole. */
 import { dirname } from 'node:path';
+import { explainCacheError } from '../../data/packages/cache-error.js';
 import { D2vError } from '../../errors.js';
-import { errorCode, formatBytes, freeBytes } from '../../training/fs-errors.js';
+import { formatBytes, freeBytes } from '../../training/fs-errors.js';
 import type { Checksums } from '../types.js';
 import { gaveUp } from './backoff.js';
 import { mismatch, wantedAlgorithms } from './checksums.js';
@@ -81,7 +82,7 @@ export async function download(
       }
     }
   } catch (error) {
-    throw explainDiskError(error, path);
+    throw explainCacheError(error, dirname(path), 'what came so far is kept');
   } finally {
     await client.close();
   }
@@ -152,26 +153,4 @@ export async function checkSpace(folder: string, needed: number, what: string): 
   throw new D2vError(
     `${what} needs ${formatBytes(needed)}, the disk of ${folder} has ${formatBytes(free)} free: make room, or set D2V_DATA to a folder on another disk`,
   );
-}
-
-/** A failed write as one line; other errors come back unchanged. */
-function explainDiskError(error: unknown, path: string): unknown {
-  const code = errorCode(error);
-  if (error instanceof D2vError || code === undefined) return error;
-  const folder = dirname(path);
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new D2vError(
-      `the disk of ${folder} is full; what came so far is kept: make room and repeat the command, or set D2V_DATA to another folder`,
-      { cause: error },
-    );
-  }
-  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST', 'EIO'].includes(code)) {
-    return new D2vError(
-      `cannot write to ${folder} (${code}): set D2V_DATA to a folder that you can write to`,
-      {
-        cause: error,
-      },
-    );
-  }
-  return error;
 }

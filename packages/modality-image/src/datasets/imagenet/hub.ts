@@ -6,34 +6,22 @@ import {
   D2vError,
   type DatasetFile,
   type FilesContext,
-  joinUrl,
+  listHubFiles,
   mapConcurrent,
   type ParquetRow,
   type PrepareContext,
   parquetRowCount,
   readParquet,
-  shownUrl,
-  z,
 } from '@d2v/core';
 import { writeClasses } from './classes.js';
 import { keyOf, type PictureOptions, type SourcePicture, writePictures } from './pictures.js';
 
 type Context = PrepareContext<PictureOptions>;
 
-const HUB = 'https://huggingface.co';
 const REPOSITORY = 'datasets/ILSVRC/imagenet-1k';
 /** `train-00003-of-00294.parquet`; the hub calls the valid part validation. */
 const PART = /^(train|validation)-(\d{5})-of-(\d{5})\.parquet$/;
 const PARTS: Record<string, string> = { train: 'train', valid: 'validation' };
-
-const listing = z.array(
-  z.object({
-    path: z.string(),
-    size: z.int(),
-    /** Large files are addressed by their SHA-256. */
-    lfs: z.object({ oid: z.string().regex(/^[0-9a-f]{64}$/), size: z.int() }).optional(),
-  }),
-);
 
 /** The parquet files of some parts, with sizes and checksums from the hub, or as they lie in the folder `from`. */
 export async function hubFiles({
@@ -45,7 +33,7 @@ export async function hubFiles({
   const found = from === null ? [] : await foundFiles(from);
   const files = splits.every((split) => found.some((file) => isOf(split, file)))
     ? found
-    : await listedFiles(mirror ?? HUB, fetchText);
+    : (await listHubFiles(REPOSITORY, 'data', { mirror, fetchText })).filter(isPart);
   return splits.flatMap((split) =>
     complete(
       split,
@@ -61,6 +49,7 @@ export async function hubInputs(from: string, split: string): Promise<string[]> 
 }
 
 const baseOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+const isPart = ({ name }: DatasetFile): boolean => PART.test(baseOf(name));
 const isOf = (split: string, { name }: DatasetFile): boolean => PART.exec(baseOf(name))?.[1] === PARTS[split];
 
 async function foundFiles(from: string): Promise<DatasetFile[]> {
@@ -73,30 +62,6 @@ async function foundFiles(from: string): Promise<DatasetFile[]> {
     if (files.length > 0) break;
   }
   return files;
-}
-
-async function listedFiles(
-  base: string,
-  fetchText: (url: string) => Promise<string>,
-): Promise<DatasetFile[]> {
-  const url = joinUrl(base, `api/${REPOSITORY}/tree/main/data`);
-  const text = await fetchText(url);
-  let entries: z.output<typeof listing>;
-  try {
-    entries = listing.parse(JSON.parse(text));
-  } catch (error) {
-    throw new D2vError(`${shownUrl(url)}: this is not the hub's list of files`, { cause: error });
-  }
-  return entries
-    .filter(({ path }) => PART.test(baseOf(path)))
-    .map(({ path, size, lfs }) => ({
-      name: path,
-      urls: [`${HUB}/${REPOSITORY}/resolve/main/${path}`],
-      mirrorPath: `${REPOSITORY}/resolve/main/${path}`,
-      bytes: lfs?.size ?? size,
-      ...(lfs && { checksums: { sha256: lfs.oid } }),
-    }))
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** @throws D2vError if one of `of` files is not there */

@@ -1,7 +1,7 @@
 /** What is published of OpenWebText, and what of it a user may already have. */
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { D2vError, type DatasetFile, type FilesContext, joinUrl, shownUrl, z } from '@d2v/core';
+import { D2vError, type DatasetFile, type FilesContext, listHubFiles } from '@d2v/core';
 
 export const ARCHIVE = 'openwebtext.tar.xz';
 
@@ -19,54 +19,26 @@ export const PUBLISHED_ARCHIVE: DatasetFile = {
   checksums: { sha256: '9fe39d154c5bc67da8c359415372b79510eb1e2edb0d035fe4f7fc3a732b9336' },
 };
 
-const HUB = 'https://huggingface.co';
 const REPOSITORY = 'datasets/Skylion007/openwebtext';
 const FOLDER = 'plain_text';
-
-const listSchema = z.array(
-  z.looseObject({
-    path: z.string(),
-    size: z.int().min(0).optional(),
-    lfs: z.looseObject({ oid: z.string(), size: z.int().min(0) }).nullish(),
-  }),
-);
 
 /**
  * The parquet files of the hub, with the sizes and SHA-256 that it states.
  * @param most only the first ones; null = all
- * @throws D2vError if the hub's answer is no such list
+ * @throws D2vError if the hub's answer is no list, or has none of them
  */
 export async function hubFiles(
-  { mirror, fetchText }: Pick<FilesContext<unknown>, 'mirror' | 'fetchText'>,
+  context: Pick<FilesContext<unknown>, 'mirror' | 'fetchText'>,
   most: number | null,
 ): Promise<DatasetFile[]> {
-  const url = joinUrl(mirror ?? HUB, `api/${REPOSITORY}/tree/main/${FOLDER}`);
-  const list = listSchema.safeParse(parseJson(await fetchText(url)));
-  if (!list.success) throw new D2vError(`${shownUrl(url)} is not the list of files that is expected there`);
-  const files = list.data
-    .filter(({ path }) => path.endsWith('.parquet'))
-    .sort((a, b) => (a.path < b.path ? -1 : 1))
+  const files = (await listHubFiles(REPOSITORY, FOLDER, context))
+    .filter(({ name }) => name.endsWith('.parquet'))
     .slice(0, most ?? Infinity);
-  if (files.length === 0) throw new D2vError(`${shownUrl(url)} lists no parquet files`);
-  return files.map(({ path, size, lfs }) => {
-    const remote = `${REPOSITORY}/resolve/main/${path}`;
-    const bytes = lfs?.size ?? size;
-    return {
-      name: path,
-      urls: [`${HUB}/${remote}`],
-      mirrorPath: remote,
-      ...(bytes !== undefined && { bytes }),
-      ...(lfs && { checksums: { sha256: lfs.oid } }),
-    };
-  });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  if (files.length === 0)
+    throw new D2vError(
+      `openwebtext: the hub (or --mirror) lists no parquet files in ${REPOSITORY}/${FOLDER}`,
+    );
+  return files;
 }
 
 /** Files of a folder that is given in place of the published ones. */
