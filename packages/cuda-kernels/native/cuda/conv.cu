@@ -21,6 +21,7 @@
 // flipped kernel.
 #include "conv.h"
 #include "cuda_backend.h"
+#include "gemm_library.h"
 #include "launch.h"
 
 namespace d2v::cuda {
@@ -277,8 +278,20 @@ void correlateAny(const ConvContext& context, bool small, const Correlation& c, 
   Correlation laid = c;
   TapWeights laidWeights = weights;
   layOnSide(laid, &laidWeights);
-  if (small && c.taps() > 0 && correlateTiled(context, laid, laidWeights, source, w, bias, target)) return;
-  correlateDirect(context, c, weights, source, w, bias, target);
+  const bool tiled = small && c.taps() > 0;
+  const Stretch done = tiled ? correlateByProducts(context, laid, laidWeights, source, w, bias, target) : Stretch{};
+  const auto correlateLines = [&](int first, int end) {
+    if (first == end) return;
+    Correlation part = laid;
+    part.targetH = end - first;
+    part.padTop -= first * laid.strideH;
+    const int64_t offset = first * laid.targetRow * static_cast<int64_t>(sizeOf(target.dtype));
+    const Out to(static_cast<char*>(target.data) + offset, target.dtype);
+    if (tiled && correlateTiled(context, part, laidWeights, source, w, bias, to)) return;
+    correlateDirect(context, part, laidWeights, source, w, bias, to);
+  };
+  correlateLines(0, done.first);
+  correlateLines(done.end, laid.targetH);
 }
 
 /// A phase of the gradient to the input along one dimension: input pixels first, first + stride, ... read stretches of
@@ -297,8 +310,12 @@ struct Phase {
 
 }  // namespace
 
+ConvContext CudaBackend::convContext() {
+  return {memory_, properties_, stream_, [this](const GemmProblem& p) { return gemm().multiply(p, stream_); }};
+}
+
 void CudaBackend::conv(const ConvShape& s, In x, In w, In bias, Out y) {
-  const ConvContext context{memory_, properties_, stream_};
+  const ConvContext context = convContext();
   if (convNarrow(context, s, x, w, bias, y)) return;
   const int64_t cin = s.cin / s.groups, taps = s.kH * s.kW;
   const TapWeights weights{0, s.cout / s.groups * cin * taps, cin * taps, taps, s.kW, 1};
@@ -306,7 +323,7 @@ void CudaBackend::conv(const ConvShape& s, In x, In w, In bias, Out y) {
 }
 
 void CudaBackend::convGradInput(const ConvShape& s, In dy, In w, Out dx) {
-  const ConvContext context{memory_, properties_, stream_};
+  const ConvContext context = convContext();
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kH * s.kW;
   const auto n = [](int64_t value) { return static_cast<int>(value); };
   for (int64_t a = 0; a < s.strideH; ++a) {

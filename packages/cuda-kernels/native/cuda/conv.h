@@ -2,6 +2,8 @@
 // that return bool do nothing and return false where they do not apply.
 #pragma once
 
+#include <functional>
+
 #include "../backend.h"
 #include "../storage.h"
 #include "conv_tiles.h"
@@ -9,11 +11,14 @@
 
 namespace d2v::cuda {
 
+struct GemmProblem;
+
 /// Where a convolution runs.
 struct ConvContext {
   Allocator& memory;
   const DeviceProperties& device;
   Stream stream;
+  std::function<bool(const GemmProblem&)> multiply;  // GemmLibrary's
 };
 
 // --- conv_direct.cu: any shape, one value after the other
@@ -24,5 +29,15 @@ void gradWeightDirect(const ConvContext& context, const ConvShape& s, In dy, In 
 // --- conv_narrow.cu: few inputs per output and many channels, as the first layer on a waveform
 bool convNarrow(const ConvContext& context, const ConvShape& s, In x, In w, In bias, Out y);
 bool gradWeightNarrow(const ConvContext& context, const ConvShape& s, In dy, In x, float* dw, float* db);
+
+// --- conv_gemm.cu: sequences, many channels in one group
+/// Outputs of each sample.
+struct Stretch {
+  int first, end;
+};
+/// The outputs that are computed; the others are as they were, or anything.
+Stretch correlateByProducts(const ConvContext& context, const Correlation& c, const TapWeights& weights, In source, In w,
+                            In bias, Out target);
+bool gradWeightByProducts(const ConvContext& context, const Correlation& c, In dy, In x, float* dw, float* db);
 
 }  // namespace d2v::cuda

@@ -309,12 +309,13 @@ bool gradWeightTiled(const ConvContext& context, const Correlation& c, In dy, In
 }  // namespace
 
 void CudaBackend::convGradWeight(const ConvShape& s, In dy, In x, float* dw, float* db) {
-  const ConvContext context{memory_, properties_, stream_};
+  const ConvContext context = convContext();
   if (gradWeightNarrow(context, s, dy, x, dw, db)) return;
   bool done = false;
   if (countsFit(s)) {
     Correlation c = correlationOf(s);
     layOnSide(c, nullptr);
+    if (gradWeightByProducts(context, c, dy, x, dw, db)) return;
     forFloatType(dy.dtype, [&](auto type) { done = gradWeightTiled<decltype(type)>(context, c, dy, x, dw, db); });
   }
   if (!done) gradWeightDirect(context, s, dy, x, dw, db);

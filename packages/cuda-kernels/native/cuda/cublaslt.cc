@@ -69,8 +69,15 @@ uint32_t alignmentOf(const void* p) {
   return static_cast<uint32_t>(address & (~address + 1));
 }
 
+/// The same for all items of a batch.
+uint32_t alignmentOf(const void* p, int64_t batch, int64_t stride, DType type) {
+  const auto first = reinterpret_cast<uintptr_t>(p);
+  const auto bytes = static_cast<uintptr_t>(batch > 1 ? stride * static_cast<int64_t>(sizeOf(type)) : 0);
+  return alignmentOf(reinterpret_cast<const void*>(first | bytes));
+}
+
 /// What an answer depends on.
-using Key = std::array<int64_t, 12>;
+using Key = std::array<int64_t, 13>;
 struct KeyHash {
   size_t operator()(const Key& key) const {
     uint64_t hash = 0xcbf29ce484222325u;
@@ -87,7 +94,8 @@ Key keyOf(const GemmProblem& p) {
   const auto alignments = static_cast<int64_t>(alignmentOf(p.a)) | static_cast<int64_t>(alignmentOf(p.b)) << 16 |
                           static_cast<int64_t>(alignmentOf(p.c)) << 32;
   const auto rest = static_cast<int64_t>(alignmentOf(p.bias)) | static_cast<int64_t>(alignmentOf(p.aux)) << 16;
-  return {p.m, p.n, p.k, p.batch, p.strideA, p.strideB, p.strideC, flags, alignments, rest};
+  return {p.m,       p.n,       p.k,       p.batch, p.strideA,  p.strideB, p.strideC,
+          p.stepA(), p.stepB(), p.stepC(), flags,   alignments, rest};
 }
 
 class CublasLt final : public GemmLibrary {
@@ -167,10 +175,10 @@ class CublasLt final : public GemmLibrary {
     return plan;
   }
 
-  /// A row-major [rows, columns] matrix.
-  lt::Layout layout(DType type, int64_t rows, int64_t columns, int64_t batch, int64_t stride) const {
+  /// A row-major [rows, columns] matrix, `step` elements from row to row.
+  lt::Layout layout(DType type, int64_t rows, int64_t columns, int64_t step, int64_t batch, int64_t stride) const {
     lt::Layout made = nullptr;
-    check(api_.layoutCreate(&made, typeOf(type), static_cast<uint64_t>(columns), static_cast<uint64_t>(rows), columns),
+    check(api_.layoutCreate(&made, typeOf(type), static_cast<uint64_t>(columns), static_cast<uint64_t>(rows), step),
           "cublasLtMatrixLayoutCreate");
     if (batch > 1) {
       const auto count = static_cast<int32_t>(batch);
@@ -206,9 +214,10 @@ class CublasLt final : public GemmLibrary {
     set(plan.description, lt::kEpilogue, static_cast<int32_t>(epilogueOf(p)));
     if (p.aux != nullptr) set(plan.description, lt::kAuxRow, p.n);
     setPointers(plan, p);  // it looks at their alignment
-    plan.a = p.transA ? layout(p.in, p.k, p.m, p.batch, p.strideA) : layout(p.in, p.m, p.k, p.batch, p.strideA);
-    plan.b = p.transB ? layout(p.in, p.n, p.k, p.batch, p.strideB) : layout(p.in, p.k, p.n, p.batch, p.strideB);
-    plan.c = layout(p.out, p.m, p.n, p.batch, p.strideC);
+    const int64_t stepA = p.stepA(), stepB = p.stepB();
+    plan.a = p.transA ? layout(p.in, p.k, p.m, stepA, p.batch, p.strideA) : layout(p.in, p.m, p.k, stepA, p.batch, p.strideA);
+    plan.b = p.transB ? layout(p.in, p.n, p.k, stepB, p.batch, p.strideB) : layout(p.in, p.k, p.n, stepB, p.batch, p.strideB);
+    plan.c = layout(p.out, p.m, p.n, p.stepC(), p.batch, p.strideC);
 
     lt::Preference preference = nullptr;
     check(api_.preferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
@@ -218,10 +227,11 @@ class CublasLt final : public GemmLibrary {
     try {
       set(preference, lt::kWorkspace, workspaceBytes_);
       set(preference, lt::kReductions, lt::kReduceInWorkspace);
-      set(preference, lt::kAlignmentA, alignmentOf(p.b));
-      set(preference, lt::kAlignmentB, alignmentOf(p.a));
-      set(preference, lt::kAlignmentC, alignmentOf(p.c));
-      set(preference, lt::kAlignmentD, alignmentOf(p.c));
+      const uint32_t alignmentC = alignmentOf(p.c, p.batch, p.strideC, p.out);
+      set(preference, lt::kAlignmentA, alignmentOf(p.b, p.batch, p.strideB, p.in));
+      set(preference, lt::kAlignmentB, alignmentOf(p.a, p.batch, p.strideA, p.in));
+      set(preference, lt::kAlignmentC, alignmentC);
+      set(preference, lt::kAlignmentD, alignmentC);
       status = api_.heuristic(handle_, plan.description, plan.b, plan.a, plan.c, plan.c, preference, 1, &best, &found);
     } catch (...) {
       api_.preferenceDestroy(preference);

@@ -15,6 +15,7 @@
 
 namespace d2v::cuda {
 
+struct ConvContext;
 class GemmLibrary;
 struct GemmProblem;
 class Staging;
@@ -115,6 +116,7 @@ class CudaBackend final : public Backend {
   /// The library of matrix products, loaded at first use. Throws where it cannot be found.
   GemmLibrary& gemm();
   bool multiply(const GemmProblem& p);
+  ConvContext convContext();
   Staging& staging();
 
   const int device_;

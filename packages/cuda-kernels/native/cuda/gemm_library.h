@@ -22,20 +22,25 @@ enum class GemmEpilogue : uint8_t {
 };
 
 /// c[m,n] = epilogue(alpha op(a) op(b) + beta c), row-major, `batch` times; op(a) is [m,k] (stored [k,m] if transA), op(b)
-/// is [k,n] (stored [n,k] if transB). Rows are dense. Strides between batch items in elements.
+/// is [k,n] (stored [n,k] if transB). Strides between batch items in elements; items of c may interleave, never overlap.
 struct GemmProblem {
   int64_t m = 0, n = 0, k = 0, batch = 1;
   const void* a = nullptr;
   const void* b = nullptr;
   void* c = nullptr;
   int64_t strideA = 0, strideB = 0, strideC = 0;
+  int64_t rowA = 0, rowB = 0, rowC = 0;  // elements from a stored row to the next, at least its length; 0: that
   bool transA = false, transB = false;
   DType in = DType::F32;   // of a and b: F32 or BF16
   DType out = DType::F32;  // of c, aux and bias; F32 with F32 operands
   float alpha = 1, beta = 0;
   GemmEpilogue epilogue = GemmEpilogue::None;
   void* bias = nullptr;  // [n]; with ColumnSumsA [m]
-  void* aux = nullptr;   // [m,n]
+  void* aux = nullptr;   // [m,n], dense
+
+  int64_t stepA() const { return rowA != 0 ? rowA : transA ? m : k; }
+  int64_t stepB() const { return rowB != 0 ? rowB : transB ? k : n; }
+  int64_t stepC() const { return rowC != 0 ? rowC : n; }
 };
 
 class GemmLibrary {

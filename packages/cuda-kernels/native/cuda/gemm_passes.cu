@@ -118,7 +118,7 @@ struct PlainArgs {
   const TIn* a;
   const TIn* b;
   TOut* c;
-  int64_t m, n, k, strideA, strideB, strideC, tilesM, tilesN;
+  int64_t m, n, k, strideA, strideB, strideC, stepA, stepB, stepC, tilesM, tilesN;
   bool transA, transB;
   float alpha, beta;
 };
@@ -139,11 +139,11 @@ D2V_KERNEL(kThreads) plainKernel(PlainArgs<TIn, TOut> p) {
       const int ra = p.transA ? i % kTile : i / kDepth, ka = p.transA ? i / kTile : i % kDepth;
       const int64_t row = row0 + ra, depthA = k0 + ka;
       const bool insideA = row < p.m && depthA < p.k;
-      tileA[ka * kRow + ra] = insideA ? toFloat(a[p.transA ? depthA * p.m + row : row * p.k + depthA]) : 0.0f;
+      tileA[ka * kRow + ra] = insideA ? toFloat(a[p.transA ? depthA * p.stepA + row : row * p.stepA + depthA]) : 0.0f;
       const int cb = p.transB ? i / kDepth : i % kTile, kb = p.transB ? i % kDepth : i / kTile;
       const int64_t column = column0 + cb, depthB = k0 + kb;
       const bool insideB = column < p.n && depthB < p.k;
-      tileB[kb * kRow + cb] = insideB ? toFloat(b[p.transB ? column * p.k + depthB : depthB * p.n + column]) : 0.0f;
+      tileB[kb * kRow + cb] = insideB ? toFloat(b[p.transB ? column * p.stepB + depthB : depthB * p.stepB + column]) : 0.0f;
     }
     syncThreads();
 #pragma unroll
@@ -165,7 +165,7 @@ D2V_KERNEL(kThreads) plainKernel(PlainArgs<TIn, TOut> p) {
     for (int j = 0; j < 4; ++j) {
       const int64_t row = row0 + y + i, column = column0 + x + j;
       if (row >= p.m || column >= p.n) continue;
-      TOut* target = c + row * p.n + column;
+      TOut* target = c + row * p.stepC + column;
       const float product = p.alpha * sum[i][j];
       *target = fromFloat<TOut>(p.beta == 0.0f ? product : fmaf(p.beta, toFloat(*target), product));
     }
@@ -178,6 +178,7 @@ void launchPlain(const GemmProblem& p, Stream stream) {
   args.a = static_cast<const TIn*>(p.a), args.b = static_cast<const TIn*>(p.b), args.c = static_cast<TOut*>(p.c);
   args.m = p.m, args.n = p.n, args.k = p.k;
   args.strideA = p.strideA, args.strideB = p.strideB, args.strideC = p.strideC;
+  args.stepA = p.stepA(), args.stepB = p.stepB(), args.stepC = p.stepC();
   args.tilesM = blocksFor(p.m, kTile), args.tilesN = blocksFor(p.n, kTile);
   args.transA = p.transA, args.transB = p.transB, args.alpha = p.alpha, args.beta = p.beta;
   launch(plainKernel<TIn, TOut>, {args.tilesM * args.tilesN * p.batch}, kThreads, 2 * kDepth * kRow * sizeof(float),

@@ -1,5 +1,7 @@
-// Convolutions, forward and both gradients: each way to compute (slabs, few values per window, one value after the other),
-// tiles that end inside images, tails of channels and pixels, strides, padding, groups and kernels of many sizes.
+// Convolutions, forward and both gradients: each way to compute (slabs, few values per window, the library's products, one
+// value after the other), tiles that end inside images, tails of channels and pixels, strides, padding, groups and kernels of
+// many sizes.
+#include <cstdlib>
 #include <string>
 
 #include "harness.h"
@@ -46,11 +48,34 @@ void check(Harness& h, DType t, const ConvShape& s, bool bias, const std::string
   });
 }
 
+/// One group of at least 128 channels: the library's products, or slabs at odd addresses and where it has none.
+void dense(Harness& h, DType t) {
+  check(h, t, same(2, 45, 128, 136, 1, 9), true, " dense");
+}
+void denseAligned(Harness& h, DType t) {
+  h.aligned();
+  // Short sequences: samples in one row, with zeros between them.
+  check(h, t, sequence(3, 30, 136, 128, 1, 3, 2), false, " dense");
+  check(h, t, sequence(2, 41, 128, 128, 1, 2, 2), true, " dense");
+  check(h, t, sequence(2, 24, 128, 128, 1, 3, 2, 2, 0), true, " dense");
+  check(h, t, sequence(4, 20, 128, 128, 1, 2, 1, -1, -2), false, " dense");
+  check(h, t, sequence(2, 25, 128, 128, 1, 2, 3), true, " dense");
+  // Long ones: each sample as it lies, and the windows over its ends by slabs.
+  check(h, t, sequence(2, 516, 128, 128, 1, 3, 2), false, " dense");
+  check(h, t, sequence(2, 257, 128, 128, 1, 2, 2), true, " dense");
+  check(h, t, same(1, 390, 128, 128, 1, 3), true, " dense");
+  // Too few windows for what would have to lie between the samples.
+  check(h, t, same(3, 6, 128, 128, 1, 9), true, " dense");
+  h.aligned(false);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Harness h(argc, argv);
   for (const DType t : kFloats) {
+    dense(h, t);
+    denseAligned(h, t);
     // The models' own: groups of the decoders and of the positions.
     check(h, t, grid(2, 14, 14, 96, 96, 2, 3, 3, 1, 1, 1, 1), true);
     check(h, t, same(3, 50, 96, 48, 2, 7), true);   // 48 -> 24 channels per group
@@ -80,5 +105,13 @@ int main(int argc, char** argv) {
     check(h, t, sequence(1, 8, 1, 1, 1, 11500, 1, 5746, 5750), true, " direct");
     h.aligned(false);
   }
-  return h.finish();
+  int failed = h.finish();
+  if (argc == 1 && cuda::propertiesOf(0).name == "emulated") {
+    setenv("D2V_EMULATED_GEMM", "none", 1);
+    std::printf("library: none\n");
+    Harness without(argc, argv);
+    dense(without, DType::BF16);
+    failed |= without.finish();
+  }
+  return failed;
 }

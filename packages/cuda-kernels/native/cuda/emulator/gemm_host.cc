@@ -49,11 +49,15 @@ class HostGemm final : public GemmLibrary {
   static void multiplyOne(const GemmProblem& p, int64_t item) {
     const int64_t a0 = item * p.strideA, b0 = item * p.strideB, c0 = item * p.strideC;
     std::vector<float> a(static_cast<size_t>(p.m * p.k)), b(static_cast<size_t>(p.k * p.n)), row(static_cast<size_t>(p.n));
-    for (int64_t i = 0; i < p.m * p.k; ++i) {
-      a[static_cast<size_t>(p.transA ? i % p.m * p.k + i / p.m : i)] = read(p.a, p.in, a0 + i);
+    for (int64_t i = 0; i < p.m; ++i) {
+      for (int64_t k = 0; k < p.k; ++k) {
+        a[static_cast<size_t>(i * p.k + k)] = read(p.a, p.in, a0 + (p.transA ? k * p.stepA() + i : i * p.stepA() + k));
+      }
     }
-    for (int64_t i = 0; i < p.k * p.n; ++i) {
-      b[static_cast<size_t>(p.transB ? i % p.k * p.n + i / p.k : i)] = read(p.b, p.in, b0 + i);
+    for (int64_t k = 0; k < p.k; ++k) {
+      for (int64_t j = 0; j < p.n; ++j) {
+        b[static_cast<size_t>(k * p.n + j)] = read(p.b, p.in, b0 + (p.transB ? j * p.stepB() + k : k * p.stepB() + j));
+      }
     }
     for (int64_t i = 0; i < p.m; ++i) {
       std::fill(row.begin(), row.end(), 0.0f);
@@ -65,7 +69,7 @@ class HostGemm final : public GemmLibrary {
       }
       if (p.epilogue == GemmEpilogue::ColumnSumsA) write(p.bias, p.out, i, sum);
       for (int64_t j = 0; j < p.n; ++j) {
-        const int64_t at = c0 + i * p.n + j;
+        const int64_t at = c0 + i * p.stepC() + j;
         double x = p.alpha * row[static_cast<size_t>(j)];
         if (p.beta != 0) x += p.beta * read(p.c, p.out, at);
         write(p.c, p.out, at, static_cast<float>(finish(p, x, i, j)));
