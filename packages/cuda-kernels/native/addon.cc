@@ -109,6 +109,7 @@ napi_value run(const Entry& entry, napi_env env, size_t argc, const napi_value* 
     const auto start = std::chrono::steady_clock::now();
     const napi_value result = entry.fn(op);
     if (!op.runtime.profiling) return result;  // it was profileStop
+    op.runtime.synchronize();                  // the device's time, not that of asking for it
     const auto elapsed = std::chrono::steady_clock::now() - start;
     OpTime& time = op.runtime.profile[entry.name];
     time.nanoseconds += static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());

@@ -436,25 +436,37 @@ Tensor Op::widened(const Tensor& t, bool read) {
   return wide;
 }
 
+void Op::sameDType(const Tensor& t) {
+  if (!computed_) computed_ = t.dtype;
+  if (t.dtype == *computed_) return;
+  fail(std::string("an operand of shape ") + t.shape.text() + " is " + nameOf(t.dtype) + " beside others of " +
+       nameOf(*computed_) + "; on " + t.device()->name + " all must have one dtype");
+}
+
 In Op::in(const Tensor& t) {
-  if (t.dtype == DType::F32 || backend(t).computesBf16()) {
+  if (backend(t).computesBf16()) {
+    sameDType(t);
     held_.push_back(t);
   } else {
-    held_.push_back(widened(t, true));
+    held_.push_back(t.dtype == DType::F32 ? t : widened(t, true));
   }
   return In(held_.back().data(), held_.back().dtype);
 }
 
 Out Op::out(const Tensor& t) {
-  if (t.dtype == DType::F32 || backend(t).computesBf16()) return Out(t.data(), t.dtype);
-  Tensor wide = widened(t, false);
-  pending_.push_back({wide, t});
-  return Out(wide.as<float>());
+  if (backend(t).computesBf16()) sameDType(t);
+  else if (t.dtype != DType::F32) return narrowed(t, false);
+  return Out(t.data(), t.dtype);
 }
 
 Out Op::inout(const Tensor& t) {
-  if (t.dtype == DType::F32 || backend(t).computesBf16()) return Out(t.data(), t.dtype);
-  Tensor wide = widened(t, true);
+  if (backend(t).computesBf16()) sameDType(t);
+  else if (t.dtype != DType::F32) return narrowed(t, true);
+  return Out(t.data(), t.dtype);
+}
+
+Out Op::narrowed(const Tensor& t, bool read) {
+  Tensor wide = widened(t, read);
   pending_.push_back({wide, t});
   return Out(wide.as<float>());
 }

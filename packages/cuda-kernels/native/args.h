@@ -134,12 +134,17 @@ class Op {
 
  private:
   Tensor widened(const Tensor& t, bool read);
+  /// An f32 twin that `finish` rounds into `t`.
+  Out narrowed(const Tensor& t, bool read);
+  /// All operands of a call have one dtype on a device that computes in bf16: none is widened there.
+  void sameDType(const Tensor& t);
   struct Pending {
     Tensor from, to;
   };
   size_t argc_;
   const napi_value* argv_;
   std::vector<Tensor> held_;
+  std::optional<DType> computed_;  // dtype of the operands
   std::vector<Pending> pending_;
 };
 

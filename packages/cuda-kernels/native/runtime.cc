@@ -218,6 +218,13 @@ void Runtime::keep(Handle& handle) {
   report(handle);
 }
 
+void Runtime::synchronize() {
+  for (const auto& device : devices_) {
+    device->backend->enter();
+    device->backend->synchronize();
+  }
+}
+
 const std::shared_ptr<Device>& Runtime::device(const std::string& name) {
   for (const auto& device : devices_) {
     if (device->name == name) return device;

@@ -51,6 +51,9 @@ class Runtime {
   const std::shared_ptr<Device>& device(const std::string& name);
   const std::shared_ptr<Device>& cpu() const { return devices_.front(); }
 
+  /// Waits for all open devices.
+  void synchronize();
+
   bool profiling = false;
   std::map<std::string, OpTime> profile;
 

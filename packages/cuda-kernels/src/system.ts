@@ -102,7 +102,7 @@ export interface ProfileLine {
   ms: number;
 }
 
-/** Time per op. Costs nearly nothing while it is off. */
+/** Time per op. Costs nearly nothing while it is off; while it is on, every op waits for its device. */
 export const profile = {
   /** Forgets earlier times and starts measuring. */
   start(): void {

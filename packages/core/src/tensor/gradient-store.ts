@@ -93,8 +93,8 @@ export class GradientStore {
       this.slots.set(tensor, slot);
       release(old);
     } else {
-      const sum = k.keep(k.add(old.raw, slot.raw));
-      this.slots.set(tensor, { raw: sum, sharing: { users: 1 } });
+      const sum = k.scope(() => k.add(old.raw, ofType(slot.raw, old.raw.dtype)));
+      this.slots.set(tensor, { raw: k.keep(sum), sharing: { users: 1 } });
       release(old);
       release(slot);
     }
@@ -156,7 +156,12 @@ function release(slot: Slot): void {
 }
 
 function addInto(target: RawTensor, value: RawTensor): void {
-  k.axpy_(target, 1, value.dtype === target.dtype ? value : k.cast(value, target.dtype));
+  k.axpy_(target, 1, ofType(value, target.dtype));
+}
+
+/** Operands of one call have one dtype. */
+function ofType(value: RawTensor, dtype: DType): RawTensor {
+  return value.dtype === dtype ? value : k.cast(value, dtype);
 }
 
 function mergeLeaf(leaf: Tensor, slot: Slot): void {

@@ -25,7 +25,7 @@ function unbroadcast(dy: R, shape: Shape): R {
 function rowSums(x: R): R {
   const width = x.shape.at(-1)!;
   const rows = x.size / width;
-  const sums = k.matmul(x.reshape([rows, width]), k.full([width, 1], 1, 'f32', x.device));
+  const sums = k.matmul(x.reshape([rows, width]), k.full([width, 1], 1, x.dtype, x.device));
   return k.cast(sums, 'f32').reshape([rows]);
 }
 

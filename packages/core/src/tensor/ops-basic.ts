@@ -10,7 +10,9 @@ import { type Shape, Tensor } from './tensor.js';
 
 /** a + b; b may be a suffix of a's shape or a single element. */
 export function add(a: Tensor, b: Tensor): Tensor {
-  const y = record('add', gradients.add, [a, b], k.add(a.raw, b.raw), { b: b.shape });
+  const y = record('add', gradients.add, [a, b], k.add(a.valueFor(b.dtype), b.valueFor(a.dtype)), {
+    b: b.shape,
+  });
   const [exactA, exactB] = [a.exactValue, b.exactValue];
   if (exactA && exactB) y.exactValue = () => exactA() + exactB();
   return y;
@@ -18,12 +20,15 @@ export function add(a: Tensor, b: Tensor): Tensor {
 
 /** a - b; b may be a suffix of a's shape or a single element. */
 export function sub(a: Tensor, b: Tensor): Tensor {
-  return record('sub', gradients.sub, [a, b], k.sub(a.raw, b.raw), { b: b.shape });
+  return record('sub', gradients.sub, [a, b], k.sub(a.valueFor(b.dtype), b.valueFor(a.dtype)), {
+    b: b.shape,
+  });
 }
 
 /** a * b elementwise; b may be a suffix of a's shape or a single element. */
 export function mul(a: Tensor, b: Tensor): Tensor {
-  return record('mul', gradients.mul, [a, b], k.mul(a.raw, b.raw), { a: a.raw, b: b.raw });
+  const operands = { a: a.valueFor(b.dtype), b: b.valueFor(a.dtype) };
+  return record('mul', gradients.mul, [a, b], k.mul(operands.a, operands.b), operands);
 }
 
 /** x times a constant. */

@@ -62,9 +62,9 @@ export function mlp(
 export function layerNorm(x: Tensor, options: LayerNormOptions): Tensor {
   const { weight, bias, eps, residual, activation = 'none', after } = options;
   const inputs = [x, weight, bias, residual, after];
+  const affine = { weight: weight?.valueFor(x.dtype), bias: bias?.valueFor(x.dtype) };
   const r = k.layerNorm(x.raw, {
-    weight: weight?.raw,
-    bias: bias?.raw,
+    ...affine,
     eps,
     residual: residual?.raw,
     activation,
@@ -74,8 +74,7 @@ export function layerNorm(x: Tensor, options: LayerNormOptions): Tensor {
     sum: r.sum,
     mean: r.mean,
     rstd: r.rstd,
-    weight: weight?.raw,
-    bias: bias?.raw,
+    ...affine,
     activation,
   };
   return record('layerNorm', fusedGradients.layerNorm, inputs, r.y, saved, [r.sum, r.mean, r.rstd]);

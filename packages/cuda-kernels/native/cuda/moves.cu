@@ -52,7 +52,7 @@ sumCopies(const T* dy, T* dx, int64_t pieces, int64_t times, int64_t inner) {
 /// Dimensions that are walked element by element: their sizes, and steps in x and y in elements.
 struct Axes {
   int rank = 0;
-  int64_t size[kMostAxes], from[kMostAxes], to[kMostAxes];
+  int64_t size[kMostAxes] = {}, from[kMostAxes] = {}, to[kMostAxes] = {};
   /// Where element `index` (last axis fastest) is in x and in y.
   D2V_DEVICE void locate(int64_t index, int64_t& x, int64_t& y) const {
     x = y = 0;

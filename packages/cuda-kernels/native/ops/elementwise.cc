@@ -52,7 +52,7 @@ Napi::Value scale_(Op& op) {
     op.shaped(factor, "alpha", {1});
     if (factor.overlaps(x)) op.fail("alpha", "overlaps x in memory");
     const Out y = op.inout(x);
-    op.backend(x).binary(Binary::Mul, In(y.data, y.dtype), In(factor.as<float>()), y, x.size, 1);
+    op.backend(x).scaleRows(In(y.data, y.dtype), factor.as<float>(), y, 1, x.size);  // the factor stays f32
   } else {
     const double number = op.number(alpha);
     const Out y = op.inout(x);
