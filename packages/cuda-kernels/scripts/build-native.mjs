@@ -16,8 +16,9 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { delimiter, dirname, join, relative, sep } from 'node:path';
+import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cudaCompiler } from './nvcc.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const options = {
@@ -58,18 +59,6 @@ const compilesCuda = options.D2V_CUDA === 'AUTO' || options.D2V_CUDA === 'ON';
 const build = emulate ? join(root, 'build', 'Emulated') : join(root, 'build');
 const addon = join(build, 'Release', 'd2v.node');
 const stampFile = join(build, 'Release', 'd2v.json');
-
-/** The CUDA compiler that CMake will find, or null: an addon made without one is made again when there is one. */
-function cudaCompiler() {
-  if (process.env.CUDACXX) return process.env.CUDACXX;
-  const toolkits = [process.env.CUDA_PATH, process.env.CUDA_HOME, '/usr/local/cuda'].filter(Boolean);
-  const folders = [
-    ...(process.env.PATH ?? '').split(delimiter),
-    ...toolkits.map((toolkit) => join(toolkit, 'bin')),
-  ];
-  const name = process.platform === 'win32' ? 'nvcc.exe' : 'nvcc';
-  return folders.map((folder) => join(folder, name)).find((file) => existsSync(file)) ?? null;
-}
 
 /** Files of other builds: tests, and what only one of CUDA and its emulation compiles. */
 function isInput(file) {

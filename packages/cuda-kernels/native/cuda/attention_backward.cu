@@ -4,9 +4,10 @@
 //   dV = (drop * P^T) dO           dK = scale dS^T Q                            dQ = scale dS K
 //
 //   block   a warp per 16 keys; the block's chunk of keys is in shared memory whole, queries come by in tiles of up to 64
-//           rows of Q, dO and O: two buffers, asynchronous copies. Up to 192 keys (128 at D > 80) are one chunk. More
-//           are divided into chunks of up to 96: two blocks then fit a multiprocessor, and one computes while the other
-//           waits at the three barriers of a tile.
+//           rows of Q, dO and O: two buffers, asynchronous copies. Up to 192 keys are one chunk (128 at D > 64, and at D = 64
+//           with bias, ALiBi or dropout on compute capability 8.0, which registers would not suffice for). More are
+//           divided into chunks of up to half as many where two blocks then fit a multiprocessor: one computes while the
+//           other waits at the three barriers of a tile.
 //   warp    dK and dV of its 16 keys stay in registers (2 D / 8 C fragments). Scores are held transposed, keys by queries,
 //           so that P^T and dS^T, rounded to bf16, are the A fragments of dV and dK as they are.
 //   dQ      sums over keys, so over warps: dS^T of the chunk goes to shared memory, and after a barrier the warps divide
@@ -36,9 +37,11 @@ namespace {
 
 constexpr int kQueryTile = 64;                // most queries per tile
 constexpr int kStrideS = kQueryTile + 8;      // of dS^T in shared memory
-constexpr int kSharingWarps = 6;              // of blocks that two of share a multiprocessor
-template <int D>
-constexpr int kWarps = D <= 80 ? 12 : 8;      // most warps of a block: 168 or 255 registers per thread
+constexpr int kReserved = 1024;               // bytes of shared memory that a block takes beside its own
+/// Most warps of a block: 12 leave 168 registers per thread, 8 leave 255. Heads of 64 with extra terms fit the former from
+/// compute capability 8.9 on.
+template <int D, bool Extra>
+constexpr int kWarps = D <= 32 || (D == 64 && (!Extra || kCapability >= 89)) ? 12 : 8;
 
 struct BackwardPlan {
   int chunks, splits;  // chunks of keys of a head, blocks that they are dealt to
@@ -176,7 +179,7 @@ D2V_DEVICE void queryGradient(const AttentionTerms& t, const Bf16* tileS, const 
 
 /// Extra: with bias, ALiBi or dropout.
 template <int D, bool Extra>
-D2V_KERNEL(kWarps<D>* kWarp)
+D2V_KERNEL((kWarps<D, Extra> * kWarp))
 attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64_t allHeads, BackwardPlan plan) {
   constexpr int kStride = kTileStride<D>;
   const AttentionHead head(t, firstHead + blockX() / plan.splits);
@@ -361,8 +364,17 @@ bool backward(const AttentionBackwardArgs& a, const DeviceProperties& device, Al
   const int64_t heads = s.batch * s.heads, groups = blocksFor(s.tk, 16);
   BackwardPlan plan{};
   plan.queryRows = smaller(kQueryTile, roundUp16(t.tq));
-  int warps = static_cast<int>(groups <= kWarps<D> ? groups : kSharingWarps);
+  const bool extra = t.bias || t.slopes || t.drops;
+  const auto kernel = extra ? attentionBackward<D, true> : attentionBackward<D, false>;
+  const int most = mostThreads(kernel, (extra ? kWarps<D, true> : kWarps<D, false>) * kWarp) / kWarp;
+  int warps = most / 2;  // if the keys are more than one chunk and two blocks fit a multiprocessor
   const auto bytes = [&] { return sharedBytes<D>(warps, plan.queryRows, t.tq > plan.queryRows ? 2 : 1); };
+  const bool twoFit = 2 * (bytes() + kReserved) <= device.sharedPerBlock + kReserved;
+  if (groups <= most) {
+    warps = static_cast<int>(groups);
+  } else if (!twoFit) {
+    warps = most;
+  }
   // Where shared memory is short: smaller tiles of queries, then fewer warps.
   if (bytes() > device.sharedPerBlock) plan.queryRows = smaller(plan.queryRows, 32);
   while (warps > 1 && bytes() > device.sharedPerBlock) --warps;
@@ -395,11 +407,10 @@ bool backward(const AttentionBackwardArgs& a, const DeviceProperties& device, Al
   p.dv = static_cast<Bf16*>(a.dv.data);
   p.dqParts = plan.chunks > 1 ? dqParts.floats() : nullptr;
   p.slopeParts = a.dSlopes ? slopeParts.floats() : nullptr;
-  const bool extra = t.bias || t.slopes || t.drops;
   forSamples(s, a.dBias, memory, stream, [&](int64_t first, int64_t samples, BiasGradient dBias) {
     p.dBias = dBias;
-    launch(extra ? attentionBackward<D, true> : attentionBackward<D, false>, {samples * s.heads * plan.splits},
-           warps * kWarp, static_cast<size_t>(bytes()), stream, t, p, first * s.heads, heads, plan);
+    launch(kernel, {samples * s.heads * plan.splits}, warps * kWarp, static_cast<size_t>(bytes()), stream, t, p,
+           first * s.heads, heads, plan);
   });
   if (plan.splits > 1) {
     launch(sumQueryGradients, {blocksFor(rows * D, 256)}, 256, 0, stream, t, dqParts.floats(), p.dq, rows, D,

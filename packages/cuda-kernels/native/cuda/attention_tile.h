@@ -19,17 +19,20 @@ D2V_BOTH constexpr int roundUp16(int n) { return (n + 15) / 16 * 16; }
 
 /// Starts copying `rows` rows of `columns` (<= D) elements to shared memory; rows from `valid` on and columns from
 /// `columns` on become zeros. `vector`: the source's rows are 16-byte aligned and columns a multiple of 8; else elements
-/// are moved one by one, at once. All threads of the block take part.
+/// are moved one by one, at once. All threads of the block take part. The loops are not unrolled: nothing waits for a copy
+/// that has been started, and addresses of several would take registers beside the accumulators.
 template <int D>
 D2V_DEVICE void loadTile(Bf16* tile, const Bf16* source, int64_t ld, int rows, int valid, int columns, bool vector) {
   if (vector) {
     constexpr int kPieces = D / 8;
+#pragma unroll 1
     for (int i = threadX(); i < rows * kPieces; i += threadCount()) {
       const int r = i / kPieces, c = i % kPieces * 8;
       const bool there = r < valid && c < columns;
       copyAsync<16>(tile + r * kTileStride<D> + c, there ? source + r * ld + c : source, there);
     }
   } else {
+#pragma unroll 1
     for (int i = threadX(); i < rows * D; i += threadCount()) {
       const int r = i / D, c = i % D;
       tile[r * kTileStride<D> + c] = r < valid && c < columns ? source[r * ld + c] : Bf16{0};

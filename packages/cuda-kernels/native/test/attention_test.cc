@@ -118,6 +118,16 @@ void plain(Harness& h, DType t) {
     c.headDim = 8;
     check(h, "attention long", t, c);
   }
+  // Where chunks are of 8 warps at most.
+  for (const int64_t d : {80, 128}) {
+    c = {};
+    c.batch = 1;
+    c.heads = 1;
+    c.headDim = d;
+    c.tq = 17;
+    c.tk = 210;
+    check(h, "attention long, large heads", t, c);
+  }
 }
 
 void options(Harness& h, DType t) {

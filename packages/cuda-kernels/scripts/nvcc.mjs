@@ -1,0 +1,14 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** The CUDA compiler that CMake finds too (native/cuda/cuda.cmake), or null where there is none. */
+export function cudaCompiler() {
+  if (process.env.CUDACXX) return process.env.CUDACXX;
+  const toolkits = [process.env.CUDA_PATH, process.env.CUDA_HOME, '/usr/local/cuda'].filter(Boolean);
+  const folders = [
+    ...(process.env.PATH ?? '').split(delimiter),
+    ...toolkits.map((toolkit) => join(toolkit, 'bin')),
+  ];
+  const name = process.platform === 'win32' ? 'nvcc.exe' : 'nvcc';
+  return folders.map((folder) => join(folder, name)).find((file) => existsSync(file)) ?? null;
+}
