@@ -5,7 +5,7 @@
 //
 //   block   a warp per 16 keys; the block's chunk of keys is in shared memory whole, queries come by in tiles of up to 64
 //           rows of Q, dO and O: two buffers, asynchronous copies. Up to 192 keys are one chunk (128 at D > 64, and at D = 64
-//           with bias, ALiBi or dropout on compute capability 8.0, which registers would not suffice for). More are
+//           with bias, ALiBi or dropout before Hopper, for which registers would not suffice). More are
 //           divided into chunks of up to half as many where two blocks then fit a multiprocessor: one computes while the
 //           other waits at the three barriers of a tile.
 //   warp    dK and dV of its 16 keys stay in registers (2 D / 8 C fragments). Scores are held transposed, keys by queries,
@@ -39,9 +39,9 @@ constexpr int kQueryTile = 64;                // most queries per tile
 constexpr int kStrideS = kQueryTile + 8;      // of dS^T in shared memory
 constexpr int kReserved = 1024;               // bytes of shared memory that a block takes beside its own
 /// Most warps of a block: 12 leave 168 registers per thread, 8 leave 255. Heads of 64 with extra terms fit the former from
-/// compute capability 8.9 on.
+/// Hopper on.
 template <int D, bool Extra>
-constexpr int kWarps = D <= 32 || (D == 64 && (!Extra || kCapability >= 89)) ? 12 : 8;
+constexpr int kWarps = D <= 32 || (D == 64 && (!Extra || kCapability >= 90)) ? 12 : 8;
 
 struct BackwardPlan {
   int chunks, splits;  // chunks of keys of a head, blocks that they are dealt to
