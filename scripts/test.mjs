@@ -1,4 +1,7 @@
-/** `npm test`: set-up, linter and type check, tests of the kernels, unit tests of every package, end-to-end tests. */
+/**
+ * `npm test`: set-up, linter and type check, tests of the kernels (the CUDA ones on the host, and compiled where nvcc is), unit
+ * tests of every package, end-to-end tests.
+ */
 import { pnpm } from './pnpm.mjs';
 import { setup } from './setup.mjs';
 
@@ -6,7 +9,7 @@ setup();
 const concurrency = '--concurrency=1'; // the native kernels use every core already
 for (const tasks of [
   ['lint', '//#lint:root'],
-  ['test:kernels', 'test'],
+  ['test:kernels', 'check:cuda', 'test:emulated', 'test'],
 ]) {
   const status = pnpm([
     'exec',
