@@ -163,7 +163,7 @@ async function work() {
 await Promise.all(Array.from({ length: Math.min(16, availableParallelism()) }, work));
 if (problems.length > 0) {
   end(
-    `${problems.join('\n\n')}\nThe CUDA code must compile without warnings for sm_${ARCHITECTURES.join(', sm_')}.`,
+    `${problems.slice(0, 3).join('\n\n')}\n${problems.length} of ${results.length} compilations failed: the CUDA code must compile without warnings for sm_${ARCHITECTURES.join(', sm_')}.`,
     1,
   );
 }
