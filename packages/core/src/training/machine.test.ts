@@ -1,6 +1,6 @@
 import * as k from '@d2v/cuda-kernels';
 import { describe, expect, it } from 'vitest';
-import { resolveDevice, resolveDtype } from './machine.js';
+import { idleGpu, resolveDevice, resolveDtype } from './machine.js';
 
 const { devices } = k.deviceInfo();
 
@@ -15,6 +15,14 @@ describe('devices', () => {
     expect(() => resolveDevice('cuda:98')).toThrow(/no device "cuda:98" here, only cpu.*d2v doctor/);
     const { problem } = k.deviceInfo().cuda;
     if (problem !== null) expect(() => resolveDevice('cuda')).toThrow(problem);
+  });
+
+  it('says that a GPU is left idle, where a driver is and nobody asked for the CPU', () => {
+    const cuda = { built: false, driver: true, problem: 'the addon was built without CUDA', gpus: [] };
+    expect(idleGpu('auto', { devices: ['cpu'], cuda })).toMatch(/not used: the addon was built without CUDA/);
+    expect(idleGpu('cpu', { devices: ['cpu'], cuda })).toBeNull();
+    expect(idleGpu('auto', { devices: ['cpu', 'cuda:0'], cuda })).toBeNull();
+    expect(idleGpu('auto', { devices: ['cpu'], cuda: { ...cuda, driver: false } })).toBeNull();
   });
 
   it('computes in bf16 on a GPU unless told otherwise', () => {

@@ -19,6 +19,15 @@ export function resolveDevice(wanted: string): string {
   );
 }
 
+/** Why `auto` leaves a GPU idle that seems to be there; null if it doesn't, or if there is none. */
+export function idleGpu(
+  wanted: string,
+  { devices, cuda }: Pick<k.DeviceInfo, 'devices' | 'cuda'> = k.deviceInfo(),
+): string | null {
+  if (wanted !== 'auto' || !cuda.driver || devices.some((device) => device !== 'cpu')) return null;
+  return `the GPU is not used: ${cuda.problem}; "d2v doctor" says more, --device cpu silences this`;
+}
+
 /** The dtype of activations that `common.dtype` means: `auto` is bf16 on a GPU, f32 on the CPU. */
 export function resolveDtype(wanted: CommonConfig['common']['dtype'], device: string): 'f32' | 'bf16' {
   if (wanted !== 'auto') return wanted;

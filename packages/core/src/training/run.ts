@@ -12,7 +12,7 @@ import { describeEffectiveBatch } from './effective-batch.js';
 import { Evaluators } from './evaluators.js';
 import type { TrainerListener } from './events.js';
 import { NonFiniteGuard } from './guards.js';
-import { resolveDevice, setUpMachine } from './machine.js';
+import { idleGpu, resolveDevice, setUpMachine } from './machine.js';
 import { Meters } from './meters.js';
 import { modalityChoice, updateShares } from './modality-choice.js';
 import {
@@ -65,6 +65,8 @@ export class Run {
     const { config, runDir } = this.options;
     const device = resolveDevice(config.common.device);
     const machine = setUpMachine(config, device);
+    const idle = idleGpu(config.common.device);
+    if (idle) this.emit({ type: 'warning', message: idle });
     const { optimization, lr_scheduler } = config;
     this.warnOfWarmup();
     const schedule = createSchedule(lr_scheduler, optimization.lr, optimization.max_update);
