@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -233,6 +233,61 @@ describe('prepareDataset', () => {
     expect(said.join()).toMatch(/train.tar is damaged \(it has 1000 bytes/);
   });
 
+  it('fetches a download again that was changed after it was verified, and hashes no other twice', async () => {
+    await downloadDataset(letters, given());
+    const raw = join(folder(), 'raw', 'train.tar');
+    const { mtime } = await stat(raw);
+    const changed = Buffer.from(ARCHIVES['train.tar']!);
+    changed.fill('#', 2000, 2002);
+    await writeFile(raw, changed);
+    await utimes(raw, mtime, mtime);
+    const hashed: string[] = [];
+    const on: DatasetOptions['on'] = (event) => {
+      if (event.type === 'progress' && event.phase === 'verify') hashed.push(event.item);
+      else if (event.type === 'warning') said.push(event.message);
+    };
+    const ready = await prepareDataset(letters, given({ on }));
+    expect(said.join()).toMatch(/train.tar is damaged \(its md5 is/);
+    expect(server.requests.map(({ path }) => path)).toEqual(['/train.tar', '/valid.tar.gz', '/train.tar']);
+    expect(new Set(hashed)).toEqual(new Set(['train.tar']));
+    const other = await prepareDataset(letters, given({ cacheDir: await mkdtemp(join(root, 'cache-')) }));
+    expect(ready.steps).toEqual(other.steps);
+  });
+
+  it('refuses an archive of the user that was changed after it was verified, also while it is read', async () => {
+    const from = await mkdtemp(join(root, 'own-'));
+    const put = () => writeFile(join(from, 'train.tar'), ARCHIVES['train.tar']!);
+    const spoil = () => writeFile(join(from, 'train.tar'), Buffer.alloc(ARCHIVES['train.tar']!.length));
+    await put();
+    const own = given({ from, options: { splits: 'train' } });
+    await downloadDataset(letters, own);
+    await spoil();
+    await expect(prepareDataset(letters, own)).rejects.toThrow(
+      /train.tar is not the published train.tar of letters: its md5 is .*; replace or remove it/,
+    );
+    await put();
+    const late = letters2({
+      prepare: async (ctx) => {
+        await letters.prepare({
+          ...ctx,
+          step: (key, make) =>
+            ctx.step(key, async (output) => {
+              const counts = await make(output);
+              if (key === 'train/beta') await spoil();
+              return counts;
+            }),
+        });
+      },
+    });
+    await expect(prepareDataset(late, own)).rejects.toThrow(
+      /own-.*train.tar was changed while it was being read/,
+    );
+    await put();
+    const recorded = JSON.parse(await readFile(join(folder(), 'dataset.json'), 'utf8'));
+    expect(Object.keys(recorded.prepared.default.steps)).toEqual(['train/alpha']);
+    expect((await prepareDataset(letters, own)).steps).toHaveLength(3);
+  });
+
   it('asks for the terms before the first download, once', async () => {
     const refused = { ...given(), acceptTerms: false };
     await expect(prepareDataset(letters, refused)).rejects.toThrow(/letters has terms of use \(CC0\).*--yes/);
@@ -403,8 +458,11 @@ describe('prepareDataset', () => {
     await downloadDataset(letters, given({ options: { splits: 'valid' } }));
     await writeFile(join(folder(), 'dataset.json'), '{"format": 1');
     await expect(prepareDataset(letters, given())).rejects.toThrow(
-      /dataset.json is not what was written there: remove it/,
+      /dataset.json is not what was written there: remove it and prepare the dataset again/,
     );
+    await rm(join(folder(), 'dataset.json'));
+    await downloadDataset(letters, given({ options: { splits: 'valid' } }));
+    expect(server.requests).toHaveLength(1);
   });
 });
 
@@ -650,6 +708,37 @@ describe('verifyDataset', () => {
       'nothing is here of letters: d2v data prepare letters',
     );
     expect(await readdir(cacheDir)).toEqual([]);
+  });
+
+  it('says that nothing is prepared where a preparation has failed, or its record is gone', async () => {
+    await expect(prepareDataset(letters, given({ mirror: server.url('/nowhere') }))).rejects.toThrow();
+    await expect(verifyDataset(letters, given())).rejects.toThrow('nothing is here of letters: d2v data');
+    const { folder: prepared } = await prepareDataset(letters, given());
+    await rm(join(folder(), 'dataset.json'));
+    const nothing = `dataset.json has no record of what lies in ${join(prepared, '..')}, which cannot be checked: d2v data prepare letters`;
+    await expect(verifyDataset(letters, given())).rejects.toThrow(nothing);
+    await rm(join(folder(), 'raw'), { recursive: true });
+    await expect(prepareDataset(letters, given({ mirror: server.url('/nowhere') }))).rejects.toThrow();
+    await expect(verifyDataset(letters, given())).rejects.toThrow(nothing);
+  });
+
+  it('has the archives of damaged splits brought again, and no others', async () => {
+    const ready = await prepareDataset(letters, given());
+    await removeDataset(letters, { cacheDir }, 'raw');
+    const victim = join(ready.folder, 'train-beta.tar');
+    const content = await readFile(victim);
+    content[700]! ^= 1;
+    await writeFile(victim, content);
+    expect((await verifyDataset(letters, given())).problems).toHaveLength(1);
+    expect((await verifyDataset(letters, given())).problems).toMatchObject([
+      { problem: expect.stringContaining('the split train is not complete') },
+    ]);
+    expect((await datasetStats('letters', cacheDir))?.prepared).toMatchObject([
+      { splits: ['valid'], damaged: ['train'] },
+    ]);
+    server.requests.length = 0;
+    expect(await prepareDataset(letters, given())).toEqual(ready);
+    expect(server.requests.map(({ path }) => path)).toEqual(['/train.tar']);
   });
 
   it('reports a preparation that was not finished', async () => {

@@ -2,11 +2,12 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { explainCacheError } from '../data/packages/cache-error.js';
 import { D2vError } from '../errors.js';
-import { bringFiles, type PresentFile } from './download/files.js';
+import { bringFiles, checkUnchanged, type PresentFile } from './download/files.js';
 import { variantFolder } from './folder/folder.js';
 import { Manifest, readManifest, type SourceRecord, type VariantRecord } from './folder/manifest.js';
 import { checkArchives, checkSources, currentSources } from './folder/sources.js';
 import { isThere, Steps, strike } from './folder/steps.js';
+import { splitNames } from './options.js';
 import { type Session, startSession } from './session.js';
 import type { DatasetFile, DatasetOptions, ManagedDataset, PreparedStep, ReadyDataset } from './types.js';
 
@@ -70,6 +71,8 @@ async function prepareLocked(session: Session, manifest: Manifest): Promise<void
   if (begun) checkSources(session, known.sources, sources);
   // Splits that are complete need their raw files no more: these may be gone.
   const splits = chosen.splits.filter((split) => !known?.complete.includes(split));
+  // Only files of others are gone, which stay to be made again.
+  if (splits.length === 0) return;
   const missing = { ...session, chosen: { ...chosen, splits } };
   const files = await bringFiles(missing, manifest, (published) => bytesToPrepare(session, known, published));
   if (files.length === 0 && session.given.from !== undefined && !dataset.inputs) {
@@ -92,7 +95,11 @@ async function prepareLocked(session: Session, manifest: Manifest): Promise<void
     raw: (name) => rawPath(dataset, files, name),
     step: (key, make) => {
       session.signal.throwIfAborted();
-      return steps.run(key, make);
+      return steps.run(key, async (output) => {
+        const counts = await make(output);
+        await checkUnchanged(files, manifest);
+        return counts;
+      });
     },
     progress: (item, done, total, unit) =>
       session.emit({ type: 'progress', phase: 'prepare', item, done, total, unit }),
@@ -150,7 +157,7 @@ async function currentVariant(
   const known = manifest.content.prepared[chosen.variant];
   if (!known || !isCurrent(known, dataset, chosen.options)) return null;
   for (const [key, step] of Object.entries(known.steps)) {
-    if (!(await isThere(target, step))) await strike(manifest, known, key);
+    if (!(await isThere(target, step))) await strike(manifest, known, key, splitNames(dataset));
   }
   return known;
 }

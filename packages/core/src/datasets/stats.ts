@@ -16,6 +16,8 @@ export interface DatasetStats {
     version: number;
     /** Splits that are complete. */
     splits: string[];
+    /** Splits of which files are damaged or missing, as a check has found: to be prepared again. */
+    damaged: string[];
     files: number;
     bytes: number;
     /** Sums over the steps. */
@@ -40,6 +42,7 @@ export async function datasetStats(name: string, cacheDir?: string): Promise<Dat
     options: record.options,
     version: record.version,
     splits: record.complete,
+    damaged: record.struck ?? [],
     ...sums(record),
   }));
   return { name: content.name, folder, raw, prepared };

@@ -98,7 +98,8 @@ export interface PrepareContext<O> {
    * One part of the work that is done once: its files appear together, are recorded with their SHA-256 in `dataset.json`,
    * and are never made again while they are there. After `kill -9` a step is begun anew. Some seconds to some minutes of
    * work are a good size. Several steps may run at once.
-   * @param key lower case letters, digits, `.`, `-`, `_` and `/`; unique in the dataset
+   * @param key lower case letters, digits, `.`, `-`, `_` and `/`; unique in the dataset. `<split>` and `<split>/...` are of that
+   *   split alone, any other is of all: when files of it are damaged, these are what is prepared again
    * @param make writes the files and returns numbers to be recorded
    * @returns what `make` returned, now or at an earlier time
    */

@@ -1,10 +1,12 @@
-import { access, constants, rm } from 'node:fs/promises';
+import { access, constants, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { D2vError } from '../errors.js';
 import { errorCode } from '../training/fs-errors.js';
 import { checksumFile, mismatch, wantedAlgorithms } from './download/checksums.js';
-import { fileSize, inside, rawFolder, variantFolder } from './folder/folder.js';
+import { changeTime, fileSize, inside, rawFolder, variantFolder } from './folder/folder.js';
 import { Manifest, readManifest } from './folder/manifest.js';
 import { strike } from './folder/steps.js';
+import { splitNames } from './options.js';
 import { explained } from './prepare.js';
 import { type Session, startSession } from './session.js';
 import type { Checksums, DatasetOptions, ManagedDataset } from './types.js';
@@ -33,19 +35,28 @@ export async function verifyDataset(
 ): Promise<VerifyReport> {
   const session = startSession(dataset, given);
   return explained(session, async () => {
-    if (!(await readManifest(session.folder)))
-      throw new D2vError(`nothing is here of ${dataset.name}: d2v data prepare ${dataset.name}`);
+    if (!(await readManifest(session.folder))) throw await nothingHere(session);
     const work = async (writable: boolean) => {
       const manifest = await Manifest.open(session.folder, dataset.name, dataset.license, writable);
       const report: VerifyReport = { files: 0, bytes: 0, problems: [] };
       await verifyRaw(session, manifest, report);
       await verifyPrepared(session, manifest, report);
+      if (report.files === 0 && report.problems.length === 0) throw await nothingHere(session);
       return report;
     };
     if (await isWritable(session.folder)) return session.locked(() => work(true));
     session.log(`${session.folder} cannot be written: its files are compared, and nothing is struck off`);
     return work(false);
   });
+}
+
+async function nothingHere({ dataset, folder }: Session): Promise<D2vError> {
+  const stray = await readdir(join(folder, 'prepared')).catch(() => []);
+  const why =
+    stray.length > 0
+      ? `dataset.json has no record of what lies in ${join(folder, 'prepared')}, which cannot be checked`
+      : `nothing is here of ${dataset.name}`;
+  return new D2vError(`${why}: d2v data prepare ${dataset.name}`);
 }
 
 /** Whether this user could take the lock: of a folder that others share, or on a read-only disk, the files can still be compared. */
@@ -61,8 +72,14 @@ const isWritable = (folder: string): Promise<boolean> =>
 async function verifyRaw(session: Session, manifest: Manifest, report: VerifyReport): Promise<void> {
   for (const [name, record] of Object.entries(manifest.content.raw)) {
     const path = record.path ?? inside(rawFolder(session.folder), name);
+    const changed = (await fileSize(path)) === null ? undefined : await changeTime(path);
     const problem = await check(session, path, name, record.bytes, record.checksums, report);
-    if (problem === null) continue;
+    if (problem === null) {
+      await manifest.update(() => {
+        record.changed = changed;
+      });
+      continue;
+    }
     // Removing raw files is a way to save space, not damage.
     if (problem !== MISSING) {
       const ours = record.path === undefined && manifest.writable;
@@ -98,7 +115,7 @@ async function verifyPrepared(session: Session, manifest: Manifest, report: Veri
         if (problem !== null) report.problems.push({ kind: 'prepared', file: path, problem });
         damaged ||= problem !== null;
       }
-      if (damaged) await strike(manifest, variant, key);
+      if (damaged) await strike(manifest, variant, key, splitNames(session.dataset));
     }
   }
 }

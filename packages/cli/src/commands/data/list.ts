@@ -41,11 +41,14 @@ async function listAll(options: DataOptions): Promise<void> {
 /** What is there of a dataset, in some words. */
 export function stateOf(stats: DatasetStats | null): string {
   if (!stats) return '';
-  const prepared = stats.prepared.filter(({ splits }) => splits.length > 0);
-  const parts = prepared.map(
-    ({ variant, splits }) => `${variant === 'default' ? '' : `${variant} `}(${splits.join(', ')})`,
-  );
-  if (parts.length > 0) return `prepared ${parts.join(', ')}`;
+  const named = (chosen: 'splits' | 'damaged') =>
+    stats.prepared
+      .filter((one) => one[chosen].length > 0)
+      .map((one) => `${one.variant === 'default' ? '' : `${one.variant} `}(${one[chosen].join(', ')})`)
+      .join(', ');
+  const [whole, damaged] = [named('splits'), named('damaged')];
+  const parts = [...(whole ? [`prepared ${whole}`] : []), ...(damaged ? [`damaged ${damaged}`] : [])];
+  if (parts.length > 0) return parts.join('; ');
   return stats.raw.files > 0 ? `downloaded ${bytes(stats.raw.bytes)}` : 'begun';
 }
 

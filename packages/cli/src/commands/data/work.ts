@@ -74,8 +74,9 @@ export async function stats(words: readonly string[], options: DataOptions): Pro
     `  ${found.folder}`,
     `  downloads: ${found.raw.files} files, ${bytes(found.raw.bytes)}`,
   ];
-  for (const { variant, splits, files, bytes: size, counts } of found.prepared) {
-    const what = splits.length > 0 ? splits.join(', ') : 'not complete';
+  for (const { variant, splits, damaged, files, bytes: size, counts } of found.prepared) {
+    const whole = splits.length > 0 ? splits.join(', ') : 'not complete';
+    const what = damaged.length > 0 ? `${whole}; damaged: ${damaged.join(', ')}` : whole;
     lines.push(`  prepared ${variant} (${what}): ${files} files, ${bytes(size)}`);
     for (const [key, value] of Object.entries(counts))
       lines.push(`    ${key}: ${key === 'bytes' ? bytes(value) : count(value)}`);

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { D2vError } from '../../errors.js';
 import { formatBytes } from '../../training/fs-errors.js';
-import { fileSize, inside, rawFolder } from '../folder/folder.js';
+import { changeTime, fileSize, inside, rawFolder } from '../folder/folder.js';
 import type { Manifest, RawRecord } from '../folder/manifest.js';
 import type { Session } from '../session.js';
 import type { DatasetFile } from '../types.js';
@@ -90,7 +90,10 @@ async function publishedFiles(session: Session, manifest: Manifest): Promise<rea
   return files;
 }
 
-/** Where a file is, if it is there and known to be right; files that somebody has put there are verified first. */
+/**
+ * Where a file is, if it is there and known to be right. Files that somebody has put there are verified first, and so are those
+ * that were changed since they were verified.
+ */
 async function present(session: Session, manifest: Manifest, file: DatasetFile): Promise<string | null> {
   const { folder, given, dataset } = session;
   const own = inside(rawFolder(folder), file.name);
@@ -101,15 +104,21 @@ async function present(session: Session, manifest: Manifest, file: DatasetFile):
     (file.bytes ?? record.bytes) === record.bytes &&
     mismatch(file.checksums, record.checksums) === null;
   const placed = given.from ? await findIn(resolve(given.from), file.name) : null;
+  let recorded: string | null = null;
   if (record && agrees) {
     const path = record.path ?? own;
     // Without published checksums, the user's file counts, not the one that was there before.
     const another = placed !== null && placed !== path && file.checksums === undefined;
-    if (!another && (await fileSize(path)) === record.bytes) return path;
+    if (!another && (await isUnchanged(path, record))) return path;
+    if (!another) recorded = path;
   }
-  for (const path of [own, placed]) {
+  for (const path of new Set([own, recorded, placed])) {
     const size = path === null ? null : await fileSize(path);
     if (path === null || size === null) continue;
+    const changed = await changeTime(path);
+    // Of a download without published checksums, those that it came with count.
+    const expected =
+      file.checksums ?? (record && path === own && !record.path ? record.checksums : undefined);
     let wrong =
       file.bytes !== undefined && size !== file.bytes
         ? `it has ${size} bytes, published are ${file.bytes}`
@@ -122,13 +131,15 @@ async function present(session: Session, manifest: Manifest, file: DatasetFile):
           session.emit({ type: 'progress', phase: 'verify', item: file.name, done, total, unit: 'bytes' }),
         session.signal,
       );
-      wrong = mismatch(file.checksums, checksums);
+      wrong = mismatch(expected, checksums);
       if (wrong === null) {
-        await remember(manifest, file.name, { bytes, checksums, ...(path !== own && { path }) });
+        const url = path === own ? record?.url : undefined;
+        const where = path === own ? url !== undefined && { url } : { path };
+        await remember(manifest, file.name, { bytes, checksums, ...where, changed });
         return path;
       }
     }
-    if (path !== own) {
+    if (path === placed) {
       throw new D2vError(
         `${path} is not the published ${file.name} of ${dataset.name}: ${wrong}; replace or remove it`,
       );
@@ -159,8 +170,26 @@ async function bring(
       signal: session.signal,
     },
   );
-  await remember(manifest, file.name, { bytes, checksums, url });
+  await remember(manifest, file.name, { bytes, checksums, url, changed: await changeTime(path) });
   return path;
+}
+
+/** Whether a file is as it was when it was verified, by its size and time of change: reading 150 GB once more takes minutes. */
+async function isUnchanged(path: string, { bytes, changed }: RawRecord): Promise<boolean> {
+  return (await fileSize(path)) === bytes && (await changeTime(path)) === changed;
+}
+
+/**
+ * For after the reading: what was changed meanwhile must not end up in what is prepared.
+ * @throws D2vError naming the file that is no longer the one that was verified
+ */
+export async function checkUnchanged(files: readonly PresentFile[], manifest: Manifest): Promise<void> {
+  for (const { name, path } of files) {
+    if (await isUnchanged(path, manifest.content.raw[name]!)) continue;
+    throw new D2vError(
+      `${path} was changed while it was being read: see that nothing writes to it, and repeat the command (it is verified again)`,
+    );
+  }
 }
 
 function transferSettings({ dataset, given, chosen }: Session) {

@@ -38,6 +38,15 @@ export async function fileSize(path: string): Promise<number | null> {
 }
 
 /**
+ * When a file that is there was last changed, in ms. Not the time that programs may set at will (`touch -r`, `cp -p`), except
+ * on Windows, where the other one also changes without the content.
+ */
+export async function changeTime(path: string): Promise<number> {
+  const { ctimeMs, mtimeMs } = await stat(path);
+  return process.platform === 'win32' ? mtimeMs : ctimeMs;
+}
+
+/**
  * Calls `work` while no other process works on the dataset; waits for one that does, and says so.
  * @throws D2vError when the folder cannot be written
  */

@@ -23,6 +23,8 @@ const rawSchema = z.object({
   url: z.string().optional(),
   /** Where it lies, if not in `raw`: a folder of the user's. */
   path: z.string().optional(),
+  /** `changeTime` of the file that was verified; after any other it is verified again. Left out by older releases. */
+  changed: z.number().optional(),
 });
 
 const fileSchema = z.object({
@@ -96,7 +98,7 @@ export async function readManifest(folder: string): Promise<ManifestContent | nu
     return manifestSchema.parse(JSON.parse(text));
   } catch (error) {
     throw new D2vError(
-      `${path} is not what was written there: remove it (files that are there are checked and used again)`,
+      `${path} is not what was written there: remove it and prepare the dataset again (downloads that are there are verified and used; what is prepared is made anew)`,
       { cause: error },
     );
   }

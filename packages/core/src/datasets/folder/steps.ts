@@ -107,12 +107,23 @@ export async function isThere(folder: string, { files }: StepRecord): Promise<bo
   return true;
 }
 
-/** Strikes a step off, so that it is done again. Which splits it belongs to is not known: none counts as complete. */
-export const strike = (manifest: Manifest, variant: VariantRecord, key: string): Promise<void> =>
+/**
+ * Strikes a step off, so that it is done again. The splits that it belongs to count as complete no more: the one that its key
+ * begins with, or all of them.
+ * @param splits all splits of the dataset
+ */
+export const strike = (
+  manifest: Manifest,
+  variant: VariantRecord,
+  key: string,
+  splits: readonly string[],
+): Promise<void> =>
   manifest.update(() => {
+    const [first = ''] = key.split('/');
+    const gone = variant.complete.filter((split) => !splits.includes(first) || split === first);
     delete variant.steps[key];
-    variant.struck = [...new Set([...(variant.struck ?? []), ...variant.complete])].sort();
-    variant.complete = [];
+    variant.struck = [...new Set([...(variant.struck ?? []), ...gone])].sort();
+    variant.complete = variant.complete.filter((split) => !gone.includes(split));
   });
 
 async function digestOf(path: string): Promise<{ bytes: number; sha256: string }> {
