@@ -118,6 +118,8 @@ describe('readTar', () => {
     ['one inside', [{ path: 'a/../../evil' }], /"a\/\.\.\/\.\.\/evil" leads out/],
     ['an absolute path', [{ path: '/etc/passwd' }], /"\/etc\/passwd" has an absolute path/],
     ['a drive', [{ path: 'C:evil' }], /"C:evil" names a drive/],
+    ['a folder upwards', [{ path: '../evil/', type: 'Directory' }], /"\.\.\/evil\/" leads out/],
+    ['a folder at the root', [{ path: '/', type: 'Directory' }], /"\/" has an absolute path/],
     ['a backslash', [{ path: '..\\evil' }], /has a backslash/],
     ['a control sign', [{ path: 'a\u0007b' }], /has control characters/],
     ['a symbolic link', [{ path: 'l', type: 'SymbolicLink', linkpath: '/etc' }], /"l" is a link to "\/etc"/],
@@ -133,8 +135,16 @@ describe('readTar', () => {
     await expect(contents(readTar(pieces(tar, 333)))).rejects.toThrow(message);
   });
 
+  it('counts folders, and takes the one that it stands in', async () => {
+    const folders: TarFile[] = ['./', 'a/', 'a/b/'].map((path) => ({ path, type: 'Directory' }));
+    const tar = makeTar([...folders, { path: 'a/b/c', content: 'x' }]);
+    expect(await contents(readTar(await saved(tar)))).toEqual([['a/b/c', 'x']]);
+    await expect(contents(readTar(await saved(tar), { entries: 2 }))).rejects.toThrow(/"a\/b\/" is one of/);
+  });
+
   it('passes over what is not wanted, and judges what is', async () => {
     const strays: TarFile[] = [
+      { path: '../evil/', type: 'Directory' },
       { path: '../evil', content: 'x' },
       { path: 'Icon\r', content: 'x'.repeat(600) },
       { path: 'l', type: 'SymbolicLink', linkpath: '/etc', size: 700 },
@@ -188,8 +198,10 @@ describe('readTar', () => {
     await expect(sized(Buffer.from('zzzzzzzzzzz '))).rejects.toThrow(/"aaa" has no proper size/);
     await expect(sized(Buffer.from('-0000000001 '))).rejects.toThrow(/"aaa" has no proper size/);
     await expect(sized(Buffer.from([0x80, ...Array(11).fill(0xff)]))).rejects.toThrow(
-      /makes no sense|proper size/,
+      /"aaa" has no proper size \(larger than 2\^53 bytes\)/,
     );
+    const huge = Buffer.from([0x80, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0]);
+    await expect(sized(huge)).rejects.toThrow(/"aaa" has no proper size/);
     await expect(sized(Buffer.from('77777777777 '))).rejects.toThrow(/is larger than/);
   });
 
@@ -234,7 +246,11 @@ describe('readTar', () => {
       const drained = async () => {
         for await (const entry of readTar(pieces(bomb, 1000))) for await (const _ of entry.body());
       };
-      await expect(drained()).rejects.toThrow(/more than 250 times as many/);
+      await expect(drained()).rejects.toThrow(
+        /the entry "zeros" is where \d+ compr.* more than 250 times as many/,
+      );
+      // Also where nobody reads it.
+      await expect(contents(readTar(pieces(bomb, 1000), { wanted: () => false }))).rejects.toThrow(/"zeros"/);
     }
   });
 

@@ -10,6 +10,8 @@ export type Compression = 'gzip' | 'xz';
 export interface DecompressOptions {
   /** For messages. */
   archive: string;
+  /** The archive's entry that is being read, for messages; null for none. */
+  entry?: () => string | null;
   /** Most bytes that one compressed byte may become. Default: 250. */
   ratio?: number;
 }
@@ -45,7 +47,7 @@ export function compressionOf(head: Uint8Array): Compression | null {
 export async function* decompress(
   source: AsyncIterable<Buffer>,
   kind: Compression,
-  { archive, ratio }: DecompressOptions,
+  { archive, entry = () => null, ratio }: DecompressOptions,
 ): AsyncGenerator<Buffer> {
   let [compressed, plain] = [0, 0];
   const pieceBytes = () => {
@@ -70,7 +72,7 @@ export async function* decompress(
   try {
     for await (const bytes of decoder as AsyncIterable<Buffer>) {
       plain += bytes.length;
-      checkRatio(archive, compressed, plain, ratio);
+      checkRatio(archive, entry(), compressed, plain, ratio);
       yield bytes;
     }
   } catch (error) {

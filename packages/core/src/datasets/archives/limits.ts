@@ -138,12 +138,22 @@ export function checkPortable(name: string, archive: string): void {
   }
 }
 
-/** Checks the growth of a stream that is being decompressed. @throws ArchiveError above the ratio */
-export function checkRatio(archive: string, compressed: number, plain: number, most = DEFAULTS.ratio): void {
+/**
+ * Checks the growth of what is being decompressed.
+ * @param entry that is being read; null where none is known
+ * @throws ArchiveError above the ratio
+ */
+export function checkRatio(
+  archive: string,
+  entry: string | null,
+  compressed: number,
+  plain: number,
+  most = DEFAULTS.ratio,
+): void {
   if (plain <= RATIO_FROM || plain <= most * compressed) return;
   throw new ArchiveError(
     archive,
-    null,
-    `${compressed} compressed bytes have become ${plain}: more than ${most} times as many, which no honest archive does`,
+    entry,
+    `${entry === null ? '' : 'is where '}${compressed} compressed bytes have become ${plain}: more than ${most} times as many, which no honest archive does`,
   );
 }

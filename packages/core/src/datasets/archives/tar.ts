@@ -6,10 +6,13 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Header, Pax } from 'tar';
 import { type ByteReader, FileReader, StreamReader } from './bytes.js';
-import { compressionOf, plainOf } from './decompress.js';
-import { ArchiveError, type ArchiveLimits, EntryGuard, plainName } from './limits.js';
+import { compressionOf, type DecompressOptions, plainOf } from './decompress.js';
+import { ArchiveError, type ArchiveLimits, cleanName, EntryGuard, plainName } from './limits.js';
 
 const BLOCK = 512;
+/** Where fields of a header are. */
+const [SIZE_AT, SIZE_BYTES] = [124, 12];
+const [CHECKSUM_AT, CHECKSUM_BYTES] = [148, 8];
 /** Long names and extended headers are short. */
 const MOST_META = 1 << 20;
 
@@ -47,7 +50,8 @@ export async function* readTar(
   options: ReadTarOptions = {},
 ): AsyncGenerator<ArchiveEntry> {
   const archive = options.archive ?? (typeof source === 'string' ? source : 'the archive');
-  const reader = await openReader(source, archive, options.ratio);
+  let reading: string | null = null;
+  const reader = await openReader(source, { archive, ratio: options.ratio, entry: () => reading });
   const guard = new EntryGuard(archive, options);
   try {
     for (;;) {
@@ -59,14 +63,18 @@ export async function* readTar(
       }
       const { path: given, size = 0 } = header;
       const stored = given ?? '';
-      if (header.type === 'Directory') {
-        await reader.skip(padded(size));
-        continue;
-      }
+      reading = stored;
       if (options.wanted && !options.wanted(plainName(stored))) {
         guard.pass(stored, size);
         // A symbolic link or device has no content, whatever its size says.
         await reader.skip(EMPTY.has(header.type) ? 0 : padded(size));
+        continue;
+      }
+      if (header.type === 'Directory') {
+        // Programs write the folder itself as `./`.
+        if (plainName(stored) !== '' || stored.startsWith('/')) cleanName(stored, archive);
+        guard.pass(stored, size);
+        await reader.skip(padded(size));
         continue;
       }
       checkType(header, archive);
@@ -121,16 +129,16 @@ const padded = (size: number) => Math.ceil(size / BLOCK) * BLOCK;
 
 async function openReader(
   source: string | AsyncIterable<Buffer>,
-  archive: string,
-  ratio?: number,
+  options: DecompressOptions,
 ): Promise<ByteReader> {
-  if (typeof source !== 'string') return new StreamReader(plainOf(source, { archive, ratio }), archive);
+  const { archive } = options;
+  if (typeof source !== 'string') return new StreamReader(plainOf(source, options), archive);
   const file = await open(source, 'r');
   const head = Buffer.alloc(6);
   const { bytesRead } = await file.read(head, 0, head.length, 0).finally(() => file.close());
   if (compressionOf(head.subarray(0, bytesRead)) === null) return FileReader.open(source, archive);
   const bytes = createReadStream(source, { highWaterMark: 256 << 10 });
-  return new StreamReader(plainOf(bytes, { archive, ratio }), archive);
+  return new StreamReader(plainOf(bytes, options), archive);
 }
 
 /** The header of the next file, with what extended headers say of it; null at the end. */
@@ -143,7 +151,7 @@ async function nextHeader(reader: ByteReader, archive: string): Promise<Header |
     const block = await reader.take(BLOCK);
     // Without the two empty blocks: some programs leave them out.
     if (!block) return null;
-    const header = headerOf(block, local, archive, at);
+    const header = headerOf(block, local, longName, archive, at);
     // What follows the first empty block is padding.
     if (header.nullBlock) return null;
     if (!header.cksumValid)
@@ -186,17 +194,41 @@ async function nextHeader(reader: ByteReader, archive: string): Promise<Header |
 
 /** What a header says as size where it is no number; undefined for a field that is left empty, as some programs do for 0. */
 function sizeField(block: Buffer): string | undefined {
-  const field = block.toString('latin1', 124, 136);
+  const field = block.toString('latin1', SIZE_AT, SIZE_AT + SIZE_BYTES);
   return /^[\0 ]*$/.test(field) ? undefined : field;
 }
 
-function headerOf(block: Buffer, extended: Pax | undefined, archive: string, at: number): Header {
+function headerOf(
+  block: Buffer,
+  extended: Pax | undefined,
+  longName: string | undefined,
+  archive: string,
+  at: number,
+): Header {
   try {
     return new Header(block, 0, extended);
   } catch (error) {
+    const name = nameOfSizeless(block, extended);
+    if (name !== null)
+      throw new ArchiveError(archive, longName ?? name, 'has no proper size (larger than 2^53 bytes)');
     throw new ArchiveError(archive, null, `it is damaged: the header at byte ${at} makes no sense`, {
       cause: error,
     });
+  }
+}
+
+/** The name in a header of which only the size is no number that can be counted with; null for one that is damaged. */
+function nameOfSizeless(block: Buffer, extended: Pax | undefined): string | null {
+  const sizeless = Buffer.from(block).fill(0, SIZE_AT, SIZE_AT + SIZE_BYTES);
+  let sum = 0;
+  for (const [i, byte] of block.entries()) {
+    sum += i >= CHECKSUM_AT && i < CHECKSUM_AT + CHECKSUM_BYTES ? 0x20 : byte;
+  }
+  try {
+    const header = new Header(sizeless, 0, extended);
+    return header.cksum === sum ? (header.path ?? '') : null;
+  } catch {
+    return null;
   }
 }
 

@@ -39,7 +39,7 @@ export async function* readZip(path: string, options: ReadTarOptions = {}): Asyn
       }
       checkKind(entry, stored, archive);
       const name = guard.admit(stored, entry.uncompressedSize);
-      checkRatio(`${archive}: ${name}`, entry.compressedSize, entry.uncompressedSize, options.ratio);
+      checkRatio(archive, name, entry.compressedSize, entry.uncompressedSize, options.ratio);
       const found = new ZipEntry(name, zip, entry, archive);
       // Of those that are wanted, none is read before all are known to be proper, and there once.
       if (options.wanted) admitted.push(found);
