@@ -313,6 +313,20 @@ describe('prepareDataset', () => {
     );
   });
 
+  it('says that the folder of --from was searched', async () => {
+    const from = join(root, 'empty');
+    await mkdir(from, { recursive: true });
+    await expect(prepareDataset(letters, given({ offline: true, from }))).rejects.toThrow(
+      `train.tar of letters is not in ${from} (--from) nor here, and the network is not to be used (offline): put it into ${join(folder(), 'raw')}, or name another folder that holds it with --from`,
+    );
+  });
+
+  it.runIf(process.platform === 'linux')('ends where no folder can be made', async () => {
+    await expect(prepareDataset(letters, given({ cacheDir: '/proc/d2v' }))).rejects.toThrow(
+      /^cannot use \/proc\/d2v\/datasets\/letters \(E[A-Z]+\): set D2V_DATA to a folder that you can write to/,
+    );
+  });
+
   it('checks the disk first', async () => {
     const huge = letters2({ preparedBytes: () => 2 ** 55 });
     await expect(prepareDataset(huge, given())).rejects.toThrow(
@@ -666,8 +680,16 @@ describe('mirrors', () => {
     await downloadDataset(letters, given({ options: { splits: 'train' } }));
     await rm(folder(), { recursive: true });
     await expect(downloadDataset(letters, given({ mirror: undefined }))).rejects.toThrow(
-      'the mirror must be a URL',
+      'the environment variable D2V_MIRROR_LETTERS must be a URL that begins with https:// or http://',
     );
+  });
+
+  it('are checked before terms are accepted and downloads announced', async () => {
+    await expect(downloadDataset(letters, given({ mirror: 'nonsense' }))).rejects.toThrow(
+      /^--mirror must be a URL/,
+    );
+    expect(said).toEqual([]);
+    await expect(readFile(join(folder(), 'dataset.json'))).rejects.toThrow('ENOENT');
   });
 
   it('get no token that cannot be one', async () => {

@@ -11,6 +11,8 @@ export interface Session {
   folder: string;
   threads: number;
   signal: AbortSignal;
+  /** What named the mirror, for messages. */
+  mirrorSource: string;
   emit(event: DatasetEvent): void;
   log(message: string): void;
   warn(message: string): void;
@@ -24,7 +26,8 @@ export const mirrorVariable = (name: string): string =>
 
 /** @throws D2vError for options that the dataset does not have */
 export function startSession(dataset: ManagedDataset, options: DatasetOptions): Session {
-  const mirror = options.mirror ?? (process.env[mirrorVariable(dataset.name)] || undefined);
+  const variable = mirrorVariable(dataset.name);
+  const mirror = options.mirror ?? (process.env[variable] || undefined);
   const given = { ...options, mirror };
   const emit = (event: DatasetEvent) => given.on?.(event);
   const log = (message: string) => emit({ type: 'info', message });
@@ -34,6 +37,7 @@ export function startSession(dataset: ManagedDataset, options: DatasetOptions): 
     given,
     chosen: chooseOptions(dataset, given.options),
     folder,
+    mirrorSource: options.mirror === undefined ? `the environment variable ${variable}` : '--mirror',
     threads: given.threads ?? availableParallelism(),
     signal: given.signal ?? new AbortController().signal,
     emit,

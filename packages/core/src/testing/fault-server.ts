@@ -28,6 +28,7 @@ export type Fault = { times?: number } & (
       kind: 'slow';
       bytesPerSecond: number;
     }
+  | /** Calls the bytes, which are sent as they are, encoded. */ { kind: 'encoding'; encoding: string }
   | /** Accepts the request and never answers. */ { kind: 'silent' }
 );
 
@@ -152,6 +153,7 @@ async function send(
     'content-length': stated,
     ...(range && { 'content-range': `bytes ${start}-${end - 1}/${content.length}` }),
     ...(!rangeless && { 'accept-ranges': 'bytes' }),
+    ...(fault?.kind === 'encoding' && { 'content-encoding': fault.encoding }),
   });
   let body = content.subarray(start, end);
   if (fault?.kind === 'corrupt' && fault.at >= start && fault.at < end) {

@@ -1,9 +1,10 @@
-import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
 import { CheckpointStore } from './checkpoint-store.js';
 import type { FolderLock } from './folder-lock.js';
-import { errorCode, explainWriteError } from './fs-errors.js';
+import { explainWriteError } from './fs-errors.js';
+import { makeFolder } from './make-folder.js';
 import { lockRun } from './run-lock.js';
 
 /** Names inside a run folder. */
@@ -91,21 +92,6 @@ async function removeLeftovers(path: string): Promise<void> {
     const file = join(path, name);
     const age = Date.now() - ((await stat(file).catch(() => null))?.mtimeMs ?? 0);
     if (age > LEFTOVER_AGE_MS) await rm(file, { force: true });
-  }
-}
-
-/** @returns the topmost folder that had to be made, if any */
-async function makeFolder(path: string): Promise<string | undefined> {
-  try {
-    return await mkdir(path, { recursive: true });
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    // On a read-only disk, Node's recursive mkdir says that the folder does not exist: ask for the reason step by step.
-    let missing = resolve(path);
-    while (!(await exists(dirname(missing)))) missing = dirname(missing);
-    await mkdir(missing);
-    await mkdir(path, { recursive: true });
-    return missing;
   }
 }
 

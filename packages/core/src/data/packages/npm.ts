@@ -7,10 +7,11 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { access, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { D2vError } from '../../errors.js';
+import { makeFolder } from '../../training/make-folder.js';
 import { removeStale } from './stale.js';
 
 /** A package version, pinned by content. */
@@ -51,7 +52,7 @@ export async function withPackage<T>(
     await verify(placed, wanted, `remove ${placed} or replace it`);
     return use(placed);
   }
-  await mkdir(options.cacheDir, { recursive: true });
+  await makeFolder(options.cacheDir);
   await removeStale(options.cacheDir, (name) => name.startsWith(WORK_PREFIX));
   const folder = await mkdtemp(join(options.cacheDir, WORK_PREFIX));
   try {

@@ -230,15 +230,19 @@ describe('download', () => {
 
   it('ends redirects that run in a circle, are too many, or lead nowhere', async () => {
     server.fault('/a.bin', { kind: 'redirect', to: '/a.bin' });
-    await expect(get()).rejects.toThrow(/its redirects run in a circle/);
+    await expect(get()).rejects.toThrow(
+      /its redirects run in a circle: try again later, or name another source with --mirror/,
+    );
     for (let i = 0; i < 12; i++) {
       server.serve(`/r${i}`, '');
       server.fault(`/r${i}`, { kind: 'redirect', to: `/r${i + 1}` });
     }
-    await expect(get({}, { urls: [server.url('/r0')] })).rejects.toThrow(/more than 10 redirects/);
+    await expect(get({}, { urls: [server.url('/r0')] })).rejects.toThrow(
+      /more than 10 redirects: try again later, or name another/,
+    );
     server.heal('/a.bin');
     server.fault('/a.bin', { kind: 'redirect', to: 'ftp://elsewhere/a' });
-    await expect(get()).rejects.toThrow(/which is not safe/);
+    await expect(get()).rejects.toThrow(/which is not safe: try again later, or name another/);
   });
 
   it('gives up connections that trickle or fall silent, and goes on', async () => {
@@ -269,6 +273,7 @@ describe('download', () => {
       [401, /refuses access \(401\): accept the terms/],
       [403, /refuses access \(403\): accept the terms/],
       [404, /not there any more \(404\): name another source with --mirror/],
+      [418, /answers 418: try again later, or name another source with --mirror/],
     ] as const) {
       server.fault('/a.bin', { kind: 'status', status, times: 1 });
       const error = await get({ howTo: 'accept the terms' }, { urls: [url] }).catch((e: Error) => e);
@@ -342,6 +347,52 @@ describe('download', () => {
     await get({ limiter: new RateLimiter(1_000_000) });
     expect(performance.now() - start).toBeGreaterThan(600);
     await expectWhole();
+  });
+
+  it('writes and records what came before it waits for the rate', async () => {
+    const controller = new AbortController();
+    let before = 0;
+    let largest = 0;
+    const onProgress = (done: number) => {
+      largest = Math.max(largest, done - before);
+      before = done;
+    };
+    const settings = { limiter: new RateLimiter(60_000), signal: controller.signal, onProgress };
+    const going = get({ ...settings, chunkBytes: 1 << 20 });
+    going.catch(() => undefined);
+    // With whole pieces off the wire there would be nothing before a second, and then too much.
+    await vi.waitFor(
+      async () => {
+        const { done } = JSON.parse(await readFile(`${path()}.part.json`, 'utf8')) as { done: number[][] };
+        expect(done).toEqual([[0, expect.any(Number)]]);
+        expect((await stat(`${path()}.part`)).size).toBeGreaterThanOrEqual(done[0]![1]!);
+      },
+      { timeout: 5000, interval: 20 },
+    );
+    controller.abort();
+    await expect(going).rejects.toThrow(/abort/i);
+    expect(largest).toBeLessThanOrEqual(6000);
+  });
+
+  it('takes what is called encoded where it can be told from what is', async () => {
+    server.fault('/a.bin', { kind: 'encoding', encoding: 'x-gzip' });
+    await get();
+    await expectWhole();
+    await rm(path());
+    await get({}, { checksums: undefined });
+    await expectWhole();
+    await rm(path());
+    for (const request of [{ bytes: undefined, checksums: undefined }, { bytes: content.length + 1 }]) {
+      await expect(get({}, request)).rejects.toThrow(
+        /compressed \(x-gzip\), unasked, 700001 bytes, and .*: name another source with --mirror, or .* --from$/,
+      );
+    }
+    server.heal('/a.bin');
+    server.fault('/a.bin', { kind: 'corrupt', at: 5, times: 1 });
+    server.fault('/a.bin', { kind: 'encoding', encoding: 'gzip' });
+    await get({ connections: 1 });
+    await expectWhole();
+    expect(retries.join()).toMatch(/its md5 is .* beginning anew/);
   });
 
   it('has recorded what came when it waits', async () => {

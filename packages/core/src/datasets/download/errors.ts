@@ -32,6 +32,21 @@ export class UnavailableError extends D2vError {
   override readonly name = 'UnavailableError';
 }
 
+/** What to do where nothing more is known about why it cannot be had. */
+export const ELSEWHERE =
+  'try again later, or name another source with --mirror, or a folder that holds the file with --from';
+
+/** The proxy itself cannot be used; `cause` says why. */
+export class ProxyError extends Error {
+  override readonly name = 'ProxyError';
+}
+
+/** A proxy of the environment: its URL without credentials, and the variable that names it. */
+export interface ProxySetting {
+  url: string;
+  variable: string;
+}
+
 const CONNECTION: Record<string, string> = {
   ECONNREFUSED: 'the server refuses the connection',
   ECONNRESET: 'the connection was cut',
@@ -49,9 +64,10 @@ const CONNECTION: Record<string, string> = {
 
 /**
  * A failed request or read as one of the errors above; errors of other kinds come back unchanged.
- * @param proxy that the request went through, without credentials
+ * @param proxy that the request went through, if it did
  */
-export function connectionError(error: unknown, url: string, proxy: string | null = null): unknown {
+export function connectionError(error: unknown, url: string, proxy: ProxySetting | null = null): unknown {
+  if (error instanceof ProxyError) return proxyError(error, url, proxy);
   const code = errorCode(error) ?? errorCode((error as Error | null)?.cause);
   const { name, message, hostname } = (error ?? {}) as Partial<Error> & { hostname?: string };
   // Its code depends on the parser.
@@ -86,15 +102,35 @@ export function connectionError(error: unknown, url: string, proxy: string | nul
   const refused = /Proxy response \((\d+)\)/.exec(message ?? '')?.[1];
   if (refused !== undefined) {
     return new UnavailableError(
-      `${shownUrl(url)}: the proxy${proxy === null ? '' : ` ${proxy}`} does not let it through (${refused}): check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them`,
+      `${shownUrl(url)}: the proxy${proxy === null ? '' : ` ${proxy.url}`} does not let it through (${refused}): check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them`,
       { cause: error },
     );
   }
   const reason =
-    CONNECTION[code] ?? (/^(ERR_SSL_|EPROTO)/.test(code) ? 'the encrypted connection failed' : undefined);
+    CONNECTION[code] ??
+    (code.startsWith('UND_ERR_SOCKS5') ? `the SOCKS proxy fails: ${message}` : undefined) ??
+    (/^(ERR_SSL_|EPROTO)/.test(code) ? 'the encrypted connection failed' : undefined);
   return reason === undefined
     ? error
     : new TransientError(`${reason} (${code})`, null, false, { cause: error });
+}
+
+/** A failed connection to the proxy: as one to a server, but it is the proxy that the message names. */
+function proxyError({ cause }: ProxyError, url: string, proxy: ProxySetting | null): unknown {
+  const failed = connectionError(cause, proxy?.url ?? url);
+  if (proxy === null || !(failed instanceof UnavailableError || failed instanceof TransientError))
+    return failed;
+  if (failed instanceof UnavailableError) {
+    return new UnavailableError(
+      `${shownUrl(url)}: the proxy of ${proxy.variable} cannot be used: ${failed.message}`,
+      { cause },
+    );
+  }
+  const what = failed.message.replace(/^the server /, '');
+  const sentence = what === failed.message ? `: ${what}` : ` ${what}`;
+  return new TransientError(`the proxy ${proxy.url} (of ${proxy.variable})${sentence}`, null, false, {
+    cause,
+  });
 }
 
 /**
@@ -119,7 +155,7 @@ export function statusError(status: number, headers: Headers, url: string, howTo
         `${where}: not there any more (${status}): name another source with --mirror, or a folder that holds the file with --from`,
       );
     default:
-      return new UnavailableError(`${where}: the server answers ${status}`);
+      return new UnavailableError(`${where}: the server answers ${status}: ${ELSEWHERE}`);
   }
 }
 

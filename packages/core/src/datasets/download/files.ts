@@ -13,7 +13,7 @@ import { fetchText } from './fetch-text.js';
 import { partOf } from './part-file.js';
 import { RateLimiter } from './rate-limit.js';
 import { acceptTerms, showTerms } from './terms.js';
-import { joinUrl } from './url.js';
+import { checkUrl, joinUrl } from './url.js';
 
 /** A raw file that is there, complete and verified. */
 export type PresentFile = DatasetFile & { path: string };
@@ -28,6 +28,8 @@ export async function bringFiles(
   preparedBytes: (files: readonly DatasetFile[]) => number = () => 0,
 ): Promise<PresentFile[]> {
   const { dataset, given, chosen, folder, log } = session;
+  // Before terms are accepted and lists asked for: nothing comes of a wrong one.
+  if (given.mirror !== undefined) checkUrl(given.mirror, session.mirrorSource);
   showTerms(session, manifest);
   const files = await publishedFiles(session, manifest);
   const there = new Map<string, string>();
@@ -232,8 +234,10 @@ async function bytesToCome(folder: string, files: readonly DatasetFile[]): Promi
   return total;
 }
 
-function notThere({ dataset, folder }: Session, file: DatasetFile, why: string): D2vError {
+function notThere({ dataset, folder, given }: Session, file: DatasetFile, why: string): D2vError {
+  const [where, another] =
+    given.from === undefined ? ['here', 'a'] : [`in ${resolve(given.from)} (--from) nor here,`, 'another'];
   return new D2vError(
-    `${file.name} of ${dataset.name} is not here and ${why}: put it into ${rawFolder(folder)}, or name a folder that holds it with --from`,
+    `${file.name} of ${dataset.name} is not ${where} and ${why}: put it into ${rawFolder(folder)}, or name ${another} folder that holds it with --from`,
   );
 }

@@ -2,9 +2,16 @@
  * HTTP for downloads: follows redirects itself, so that credentials go to one host alone, and gives up connections that
  * stall. Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
  */
-import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+import { type Dispatcher, EnvHttpProxyAgent, Pool, request } from 'undici';
 import { D2vError } from '../../errors.js';
-import { connectionError, TransientError, UnavailableError } from './errors.js';
+import {
+  connectionError,
+  ELSEWHERE,
+  ProxyError,
+  type ProxySetting,
+  TransientError,
+  UnavailableError,
+} from './errors.js';
 import { checkProxy, shownUrl } from './url.js';
 
 const MOST_REDIRECTS = 10;
@@ -46,6 +53,7 @@ export class HttpClient {
       // Browsers' trick of trying IPv6 and IPv4 side by side.
       autoSelectFamily: true,
       noProxy: noProxy(),
+      clientFactory: (origin, options) => proxyPool(origin, { ...options, headersTimeout: ms }),
     });
   }
 
@@ -62,7 +70,8 @@ export class HttpClient {
     const seen = new Set<string>();
     let at = url;
     for (let hops = 0; hops <= MOST_REDIRECTS; hops++) {
-      if (seen.has(at)) throw new UnavailableError(`${shownUrl(url)}: its redirects run in a circle`);
+      if (seen.has(at))
+        throw new UnavailableError(`${shownUrl(url)}: its redirects run in a circle: ${ELSEWHERE}`);
       seen.add(at);
       const own = new URL(at).origin === origin;
       const response = await this.once(at, { ...headers, ...(own && this.authorization(url)) }, signal);
@@ -70,7 +79,7 @@ export class HttpClient {
       response.discard();
       at = redirectTarget(response, at, url);
     }
-    throw new UnavailableError(`${shownUrl(url)}: more than ${MOST_REDIRECTS} redirects`);
+    throw new UnavailableError(`${shownUrl(url)}: more than ${MOST_REDIRECTS} redirects: ${ELSEWHERE}`);
   }
 
   async close(): Promise<void> {
@@ -95,16 +104,27 @@ export class HttpClient {
     const bare = new URL(url);
     bare.username = '';
     bare.password = '';
-    const {
-      statusCode,
-      headers: answered,
-      body,
-    } = await request(bare, {
+    const answer = request(bare, {
       dispatcher: this.agent,
       signal,
       // Sizes and checksums are those of the file as it is published, so it must come as it is.
       headers: { 'user-agent': 'd2v', 'accept-encoding': 'identity', ...headers },
-    }).catch((error: unknown) => {
+    });
+    const {
+      statusCode,
+      headers: answered,
+      body,
+    } = await inTime(
+      answer,
+      // A last resort: connecting, a proxy and the server have times of their own.
+      3 * this.options.stallSeconds,
+      // The agent itself does not look at it while it connects.
+      signal,
+    ).catch((error: unknown) => {
+      answer.then(
+        (late) => late.body.on('error', () => undefined).destroy(),
+        () => undefined,
+      );
       signal?.throwIfAborted();
       throw connectionError(error, url, proxyFor(bare));
     });
@@ -120,6 +140,21 @@ export class HttpClient {
   }
 }
 
+/**
+ * Connections to a proxy. Their failures get a type of their own: some would be taken for those of the server, and after others
+ * (the proxy hangs up when it is asked for a connection) the agent would ask again at once, for ever.
+ */
+function proxyPool(origin: URL, options: object): Pool {
+  const pool = new Pool(origin, options);
+  type Connect = (options: Dispatcher.ConnectOptions) => Promise<Dispatcher.ConnectData>;
+  const connect = pool.connect.bind(pool) as Connect;
+  const named: Connect = (asked) =>
+    connect(asked).catch((cause: unknown) => {
+      throw new ProxyError('the proxy cannot be used', { cause });
+    });
+  return Object.assign(pool, { connect: named });
+}
+
 /** @throws D2vError for what cannot stand in a header, as when a file was read with its line end */
 function checkToken(token: string | null | undefined): void {
   if (!token || /^[\x21-\x7e]+$/.test(token)) return;
@@ -128,24 +163,27 @@ function checkToken(token: string | null | undefined): void {
   );
 }
 
-/** The proxy of the environment that requests to a URL go through, without credentials. */
-function proxyFor({ protocol }: URL): string | null {
-  const { http_proxy, HTTP_PROXY, https_proxy, HTTPS_PROXY } = process.env;
-  const plain = http_proxy ?? HTTP_PROXY;
+/** The variables that the agent reads; the first that is set counts. */
+const PLAIN = ['http_proxy', 'HTTP_PROXY'];
+const ENCRYPTED = ['https_proxy', 'HTTPS_PROXY'];
+
+/** The proxy of the environment that requests to a URL go through, without credentials; `NO_PROXY` is not looked at. */
+function proxyFor({ protocol }: URL): ProxySetting | null {
   // As the agent does it: the one for http serves https, too, where that has none.
-  const proxy = protocol === 'https:' ? (https_proxy ?? HTTPS_PROXY) || plain : plain;
-  return proxy ? shownUrl(proxy) : null;
+  const variable = (protocol === 'https:' && proxyVariable(ENCRYPTED)) || proxyVariable(PLAIN);
+  return variable ? { url: shownUrl(process.env[variable]!), variable } : null;
 }
 
-/** Checks the variables that the agent is going to read; the lower case ones win. */
 function checkProxies(): void {
-  for (const names of [
-    ['http_proxy', 'HTTP_PROXY'],
-    ['https_proxy', 'HTTPS_PROXY'],
-  ]) {
-    const name = names.find((one) => process.env[one] !== undefined);
-    if (name && process.env[name]) checkProxy(process.env[name], name);
+  for (const names of [PLAIN, ENCRYPTED]) {
+    const variable = proxyVariable(names);
+    if (variable) checkProxy(process.env[variable]!, variable);
   }
+}
+
+function proxyVariable(names: readonly string[]): string | undefined {
+  const name = names.find((one) => process.env[one] !== undefined);
+  return name && process.env[name] ? name : undefined;
 }
 
 /** `NO_PROXY`, and this machine: what it serves itself is behind no proxy. */
@@ -157,13 +195,13 @@ function noProxy(): string {
 function redirectTarget({ headers }: HttpResponse, from: string, asked: string): string {
   const { location } = headers;
   if (typeof location !== 'string' || !URL.canParse(location, from)) {
-    throw new UnavailableError(`${shownUrl(asked)}: it redirects to nowhere`);
+    throw new UnavailableError(`${shownUrl(asked)}: it redirects to nowhere: ${ELSEWHERE}`);
   }
   const target = new URL(location, from);
   const downgraded = new URL(from).protocol === 'https:' && target.protocol !== 'https:';
   if (downgraded || !/^https?:$/.test(target.protocol)) {
     throw new UnavailableError(
-      `${shownUrl(asked)}: it redirects to ${shownUrl(target.href)}, which is not safe`,
+      `${shownUrl(asked)}: it redirects to ${shownUrl(target.href)}, which is not safe: ${ELSEWHERE}`,
     );
   }
   // Credentials that a redirect brings along are the target's own doing: they are not used.
@@ -182,7 +220,11 @@ async function* watched(body: Body, stallSeconds: number, url: string, signal?: 
   try {
     for (;;) {
       const start = performance.now();
-      const result = await inTime(iterator.next(), stallSeconds, body);
+      const result = await inTime(iterator.next(), stallSeconds).catch((error: unknown) => {
+        // The read that is left open fails when the body is destroyed.
+        body.destroy();
+        throw error;
+      });
       if (result.done) return;
       waited += (performance.now() - start) / 1000;
       received += result.value.length;
@@ -201,21 +243,23 @@ async function* watched(body: Body, stallSeconds: number, url: string, signal?: 
   }
 }
 
-const stalled = (seconds: number) => new TransientError(`the server sent next to nothing for ${seconds} s`);
+const stalled = (seconds: number) =>
+  new TransientError(`the server sent next to nothing for ${Number(seconds.toFixed(1))} s`);
 
-async function inTime<T>(result: Promise<T>, seconds: number, body: Body): Promise<T> {
+/** What does not come in time, or before the signal, is left to itself: its failure is nobody's any more. */
+async function inTime<T>(result: Promise<T>, seconds: number, signal?: AbortSignal): Promise<T> {
+  result.catch(() => undefined);
   let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(stalled(seconds)), seconds * 1000);
+    stop = () => reject(signal?.reason);
+    signal?.addEventListener('abort', stop, { once: true });
   });
   try {
     return await Promise.race([result, late]);
-  } catch (error) {
-    // The read that is left open fails when the body is destroyed.
-    result.catch(() => undefined);
-    body.destroy();
-    throw error;
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener('abort', stop!);
   }
 }

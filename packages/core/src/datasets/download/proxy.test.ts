@@ -1,12 +1,13 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { D2vError } from '../../errors.js';
 import { FaultServer } from '../../testing/fault-server.js';
-import { download } from './download.js';
+import { type DownloadSettings, download } from './download.js';
+import { fetchText } from './fetch-text.js';
 
 let folder: string;
 let server: FaultServer;
@@ -45,8 +46,34 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const get = (url: string) =>
-  download({ urls: [url], path: join(folder, 'a.bin') }, { backoffScale: 0.002, retries: 1 });
+const get = (url: string, settings: DownloadSettings = {}) =>
+  download({ urls: [url], path: join(folder, 'a.bin') }, { backoffScale: 0.002, retries: 1, ...settings });
+
+/** Names a server as the only proxy that does with its connections what is given. */
+async function withProxy(
+  take: (socket: Socket) => void,
+  use: (url: string, connections: Socket[]) => Promise<void>,
+  scheme = 'http',
+): Promise<void> {
+  const sockets: Socket[] = [];
+  const tcp = createTcpServer((socket) => {
+    sockets.push(socket.on('error', () => undefined));
+    take(socket);
+  });
+  await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
+  const url = `${scheme}://127.0.0.1:${(tcp.address() as AddressInfo).port}`;
+  for (const name of ['http_proxy', 'HTTP_PROXY']) vi.stubEnv(name, undefined);
+  vi.stubEnv('https_proxy', undefined);
+  vi.stubEnv(scheme === 'http' ? 'HTTPS_PROXY' : 'http_proxy', url);
+  try {
+    await use(url, sockets);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    tcp.close();
+  }
+}
+const hangUp = (socket: Socket) => void socket.once('data', () => socket.end());
+const HTTPS = 'https://files.invalid/a.bin';
 
 it('goes through the proxy of the environment', async () => {
   await get('http://files.invalid/a.bin');
@@ -85,5 +112,67 @@ it('must be the URL of one', async () => {
     expect(error).toBeInstanceOf(D2vError);
     expect(String(error)).toContain(message);
     expect(String(error)).not.toContain('secret');
+  }
+});
+
+it('that hangs up is tried again as often as a server, and named', async () => {
+  await withProxy(hangUp, async (url, connections) => {
+    await expect(get(HTTPS, { retries: 2 })).rejects.toThrow(
+      `${HTTPS}: the proxy ${url}/ (of HTTPS_PROXY): the connection was cut (UND_ERR_SOCKET), again and again; 0 B are kept: repeat`,
+    );
+    expect(connections).toHaveLength(3);
+    vi.stubEnv('http_proxy', url);
+    await expect(get('http://files.invalid/a.bin')).rejects.toThrow(
+      `the proxy ${url}/ (of http_proxy): the connection was cut`,
+    );
+    await expect(fetchText(HTTPS, { retries: 1, backoffScale: 0.002 })).rejects.toThrow('(of HTTPS_PROXY)');
+    expect(connections).toHaveLength(7);
+  });
+});
+
+it('that never answers is given up, and a signal ends the wait', async () => {
+  await withProxy(
+    () => undefined,
+    async (url) => {
+      await expect(get(HTTPS, { stallSeconds: 1, retries: 0 })).rejects.toThrow(
+        `the proxy ${url}/ (of HTTPS_PROXY) does not answer (UND_ERR_HEADERS_TIMEOUT)`,
+      );
+      const start = performance.now();
+      const signal = AbortSignal.timeout(100);
+      await expect(get(HTTPS, { signal })).rejects.toThrow('aborted due to timeout');
+      expect(performance.now() - start).toBeLessThan(5000);
+    },
+  );
+});
+
+it('that refuses connections or has no address is not taken for the server', async () => {
+  let free = '';
+  await withProxy(hangUp, async (url) => {
+    free = url;
+  });
+  vi.stubEnv('HTTPS_PROXY', free);
+  await expect(get(HTTPS)).rejects.toThrow(
+    `${HTTPS}: the proxy ${free}/ (of HTTPS_PROXY) refuses the connection (ECONNREFUSED), again and again`,
+  );
+  vi.stubEnv('HTTPS_PROXY', 'http://proxy.invalid:3128');
+  await expect(get(HTTPS)).rejects.toThrow(
+    /: the proxy (of HTTPS_PROXY cannot be used: .*no host proxy.invalid|http:\/\/proxy.invalid:3128\/ \(of HTTPS_PROXY\).* looked up)/,
+  );
+});
+
+it('for SOCKS that hangs up or speaks another language is given up, too', async () => {
+  vi.spyOn(process, 'emitWarning').mockReturnValue();
+  for (const [take, message] of [
+    [hangUp, 'sent next to nothing'],
+    [(socket: Socket) => void socket.end('HTTP/1.1 400 No\r\n\r\n'), 'the SOCKS proxy fails'],
+  ] as const) {
+    await withProxy(
+      take,
+      async () =>
+        void (await expect(get('http://files.invalid/a.bin', { stallSeconds: 0.2 })).rejects.toThrow(
+          message,
+        )),
+      'socks5',
+    );
   }
 });

@@ -8,6 +8,11 @@ export class RateLimiter {
   /** @param bytesPerSecond Infinity: no limit */
   constructor(private readonly bytesPerSecond: number) {}
 
+  /** What is taken at once: a tenth of a second's, so that a flow is even and nothing waits long. */
+  get portion(): number {
+    return Math.max(1, Math.floor(this.bytesPerSecond / 10));
+  }
+
   /** Waits until that many more bytes are within the rate. */
   async take(bytes: number, signal?: AbortSignal): Promise<void> {
     if (!Number.isFinite(this.bytesPerSecond)) return;

@@ -178,17 +178,13 @@ export class Transfer {
     if (status !== 200 && status !== 206) {
       throw statusError(status, headers, this.url, this.settings.howTo ?? null);
     }
-    if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity') {
-      throw new UnavailableError(
-        `${shownUrl(this.url)}: the server sends it compressed (${headers['content-encoding']}), unasked`,
-      );
-    }
     const sent = status === 206 ? contentRange(headers) : null;
     if (status === 206 && sent?.start !== range.start) {
       this.whole = true;
       throw new TransientError('the server answers a request for a part in a way that is not understood');
     }
     const found = identityOf(response, sent?.total);
+    this.checkEncoding(headers['content-encoding'], found.size);
     await this.compare(found, status);
     if (sent) {
       await this.receive(response, sent.start, Math.min(range.end, sent.total));
@@ -202,6 +198,21 @@ export class Transfer {
     }
     await this.receive(response, 0, found.size ?? Infinity);
     return found.size === null;
+  }
+
+  /**
+   * Some servers call an archive gzip-encoded that they send as it is published. Its bytes are taken as they come, so a published
+   * size or checksum tells it from one that is really compressed on the way.
+   */
+  private checkEncoding(encoding: string | string[] | undefined, size: number | null): void {
+    const { bytes, checksums } = this.request;
+    const told = size !== null && (bytes === undefined ? hasChecksum(checksums) : bytes === size);
+    if (encoding === undefined || encoding === 'identity' || told) return;
+    const why =
+      bytes === undefined ? 'nothing published tells whether it is whole' : `published are ${bytes} bytes`;
+    throw new UnavailableError(
+      `${shownUrl(this.url)}: the server says that it sends it compressed (${encoding}), unasked, ${size === null ? 'without a length' : `${size} bytes`}, and ${why}: name another source with --mirror, or a folder that holds the file with --from`,
+    );
   }
 
   /** Compares what the server has with what the part is of; on the first answer, notes it. */
@@ -241,11 +252,15 @@ export class Transfer {
       // More than was asked for. What ends as it should leaves the connection usable.
       if (at >= end) break;
       const wanted = bytes.length > end - at ? bytes.subarray(0, end - at) : bytes;
-      await settings.limiter.take(wanted.length, this.signal);
-      await part.write(wanted, at);
-      at += wanted.length;
-      if (at - start >= LEAST_PROGRESS) this.progressed();
-      settings.onProgress?.(part.received, this.size);
+      // Written before it is waited for, and in portions: a process that is killed meanwhile loses little.
+      for (let from = 0; from < wanted.length; from += settings.limiter.portion) {
+        const portion = wanted.subarray(from, from + settings.limiter.portion);
+        await part.write(portion, at);
+        at += portion.length;
+        if (at - start >= LEAST_PROGRESS) this.progressed();
+        settings.onProgress?.(part.received, this.size);
+        await settings.limiter.take(portion.length, this.signal);
+      }
     }
     await part.hashPrefix(this.signal);
     const expected = Number.isFinite(end) ? end : (this.request.bytes ?? at);

@@ -1,10 +1,11 @@
-import { access, constants, mkdir, rmdir, stat } from 'node:fs/promises';
+import { rmdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
+import { isAbsolute, join, resolve, sep } from 'node:path';
 import { D2vError } from '../../errors.js';
 import { dataCacheDir } from '../../modality/cache-dir.js';
 import { FolderLock, LOCK_FILE, type LockOwner } from '../../training/folder-lock.js';
 import { errorCode } from '../../training/fs-errors.js';
+import { makeFolder } from '../../training/make-folder.js';
 import { pause } from '../download/backoff.js';
 
 const POLL_SECONDS = 0.25;
@@ -90,19 +91,6 @@ async function acquire(folder: string): Promise<FolderLock | LockOwner | null> {
     return await FolderLock.acquire(folder, 'dataset folder');
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return null;
-    throw error;
-  }
-}
-
-/** `mkdir -p`; on a read-only file system Node would say that the folder does not exist. */
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    let parent = dirname(folder);
-    while (parent !== dirname(parent) && !(await stat(parent).catch(() => null))) parent = dirname(parent);
-    await access(parent, constants.W_OK);
     throw error;
   }
 }

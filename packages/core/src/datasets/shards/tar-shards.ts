@@ -5,10 +5,11 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { D2vError } from '../../errors.js';
 import { writeFileAtomic } from '../../training/atomic-file.js';
+import { makeFolder } from '../../training/make-folder.js';
 import { compressionOf } from '../archives/decompress.js';
 import { ArchiveError } from '../archives/limits.js';
 import { indexShard } from './build-index.js';
@@ -160,7 +161,7 @@ async function openShard(path: string, options: OpenShardsOptions): Promise<Omit
     );
   }
   options.log?.(`indexing ${path}, once`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeFileAtomic(cached, encodeIndex(await indexShard(path), info.size));
   const fresh = readIndex(cached, info.size);
   if (!fresh) throw new D2vError(`${cached} was removed while it was being read: try again`);
