@@ -52,6 +52,19 @@ describe('DataProgress', () => {
     expect(bare(take())).toBe('warning: cut\n');
   });
 
+  it('has one clock for many short items', () => {
+    const { at, take } = recorded(false);
+    for (let s = 0; s <= 30; s++) {
+      const item = `class ${s}`;
+      at(s * 1000, event({ phase: 'prepare', item, done: 1, total: 2, unit: 'images' }));
+      at(s * 1000 + 900, event({ phase: 'prepare', item, done: 2, total: 2, unit: 'images' }));
+    }
+    const lines = take().trim().split('\n');
+    expect(lines.map((line) => line.slice(0, 24))).toEqual(
+      [10, 20, 30].map((s) => `preparing class ${s}: 50 %`),
+    );
+  });
+
   it('redraws one line on a terminal, with messages above it', () => {
     const { at, take, view } = recorded(true);
     at(0, event({ done: 0 }));

@@ -1,6 +1,6 @@
 /**
  * What work on a dataset shows: on a terminal one line that is redrawn (bar, amount, rate, time left) with messages scrolling
- * above it; elsewhere a plain line every ten seconds.
+ * above it; elsewhere a plain line every ten seconds, of whatever is then being done.
  */
 import type { DatasetEvent } from '@d2v/core';
 import { bytes, count, duration } from './format.js';
@@ -16,13 +16,12 @@ const BAR = 20;
 const VERBS = { download: 'downloading', verify: 'checking', prepare: 'preparing' } as const;
 
 /** How far one item was at some times. */
-interface Track {
-  points: [time: number, done: number][];
-  shown: number;
-}
+type Track = [time: number, done: number][];
 
 export class DataProgress {
   private readonly tracks = new Map<string, Track>();
+  /** When something was last shown of a phase: one clock for all its items, however short each of them is. */
+  private readonly shown = new Map<Progress['phase'], number>();
   private readonly status: StatusLine;
 
   constructor(
@@ -59,25 +58,29 @@ export class DataProgress {
     const { phase, item, done, total } = event;
     const now = this.now();
     const key = `${phase} ${item}`;
-    // The first line comes after a while: what is quick needs none.
-    const track = this.tracks.get(key) ?? { points: [], shown: now };
+    const track = this.tracks.get(key) ?? [];
     this.tracks.set(key, track);
-    track.points.push([now, done]);
-    while (track.points.length > 2 && now - track.points[1]![0] > WINDOW_MS) track.points.shift();
+    // A point every 0.1 s is enough for the rate.
+    if (track.length > 1 && now - track.at(-2)![0] < REDRAW_MS) track.pop();
+    track.push([now, done]);
+    while (track.length > 2 && now - track[1]![0] > WINDOW_MS) track.shift();
+    // The first line comes after a while: what is quick needs none.
+    const shown = this.shown.get(phase) ?? now;
+    this.shown.set(phase, shown);
     if (this.output.isTTY) {
-      if (now - track.shown < REDRAW_MS && done !== total) return;
+      if (now - shown < REDRAW_MS && done !== total) return;
       this.status.draw(barLine(event, rateOf(track), this.output.columns ?? 80));
     } else {
-      if (now - track.shown < PLAIN_MS) return;
+      if (now - shown < PLAIN_MS) return;
       this.status.print(plainLine(event, rateOf(track)));
     }
-    track.shown = now;
+    this.shown.set(phase, now);
   }
 }
 
 /** Units per second over the window; null while it cannot be told. */
-function rateOf({ points }: Track): number | null {
-  const [first, last] = [points[0], points.at(-1)];
+function rateOf(track: Track): number | null {
+  const [first, last] = [track[0], track.at(-1)];
   if (!first || !last || last[0] - first[0] < 200) return null;
   return Math.max(0, ((last[1] - first[1]) / (last[0] - first[0])) * 1000);
 }

@@ -26,8 +26,9 @@ describe('EpochSampler', () => {
         fc.integer({ min: 1, max: 40 }),
         fc.boolean(),
         fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 20 }),
-        (length, dropLast, cuts) => {
+        (length, dropLast, given) => {
           const updateSize = Math.min(length, 4);
+          const cuts = dropLast ? given.map((cut) => cut * updateSize) : given;
           const options = { length, seed: 3, updateSize, dropLast };
           const total = cuts.reduce((sum, cut) => sum + cut, 0);
           const whole = new EpochSampler(options).next(total);
@@ -101,13 +102,40 @@ describe('ranks of an EpochSampler', () => {
         const { position } = before[0]!;
         const same = ranksOf({ ...options, start: position }, worldSize);
         expect(same.map((rank) => rank.next(9))).toEqual(before.map((rank) => rank.next(9)));
-        if (dropLast) return;
+        if (dropLast) {
+          fc.pre(length >= batch * others);
+          const resumed = ranksOf({ ...options, start: position }, others);
+          for (let update = 0; update < 4; update++) {
+            const slots = resumed.flatMap((rank) => rank.next(batch));
+            // No update spans two epochs, none has a sample twice, and none begins where a whole one was left out.
+            expect(new Set(slots.map(({ epoch }) => epoch)).size).toBe(1);
+            const places = slots.map(({ offset }) => offset).sort((a, b) => a - b);
+            expect(places).toEqual(places.map((_, i) => places[0]! + i));
+            if (update === 0) {
+              const goesOn = length - position.offset >= batch * others;
+              expect(slots[0]!.epoch).toBe(position.epoch + (goesOn ? 0 : 1));
+              expect(places[0]).toBe(goesOn ? position.offset : 0);
+            }
+          }
+          return;
+        }
         const resumed = ranksOf({ ...options, start: position }, others).map((rank) => rank.next(6));
         const rest = Array.from({ length: 6 }, (_, i) => resumed.map((share) => share[i]!)).flat();
         const whole = new EpochSampler(options).next(batch * updates * worldSize + 6 * others);
         expect(rest).toEqual(whole.slice(batch * updates * worldSize));
       }),
     );
+  });
+
+  it('with dropLast leave out what does not fill an update of their number', () => {
+    const options = { length: 50, seed: 5, updateSize: 8, dropLast: true };
+    const alone = new EpochSampler(options);
+    alone.next(8 * 8);
+    const ranks = ranksOf({ ...options, start: alone.position }, 4);
+    const epochs = Array.from({ length: 6 }, () => [
+      ...new Set(ranks.flatMap((rank) => rank.next(8)).map(({ epoch }) => epoch)),
+    ]);
+    expect(epochs).toEqual([[1], [2], [3], [4], [5], [6]]);
   });
 
   it('leave the same rest out, and say when nothing would be left', () => {

@@ -27,7 +27,7 @@ export interface SamplerOptions {
   updateSize: number;
   /** Leave out the rest of an epoch that does not fill an update; otherwise the update goes on with the next epoch. */
   dropLast?: boolean;
-  /** Where to continue. */
+  /** Where to continue; with `dropLast` between updates, also those of another size. */
   start?: SamplePosition;
   share?: RankShare;
   /** The samples of an epoch in their order, each once. Default: `permutation`. */
@@ -57,13 +57,15 @@ export function checkShare(share: RankShare = ALONE): RankShare {
 /**
  * Gives the training samples in order: epoch after epoch, each a permutation drawn from (seed, epoch). Every batch is
  * full. The sequence does not depend on how it is cut into batches, so gradient accumulation sees the samples of the
- * big batch, and a run can be resumed at any sample.
+ * big batch, and a run can be resumed at any sample (with `dropLast`: at any update).
  *
  * Ranks take turns, sample by sample: together they have the samples that one process would take, and a run can be
  * resumed with another number of ranks.
  */
 export class EpochSampler {
   private readonly usable: number;
+  /** Where the current epoch ends: before `usable` or behind it where it goes on from updates of another size. */
+  private end: number;
   private readonly share: RankShare;
   private epoch: number;
   private offset: number;
@@ -81,9 +83,11 @@ export class EpochSampler {
         `the dataset has ${length} samples, fewer than one update takes (${updateSize}${ranks}): lower data.batch_size or set data.drop_last to false`,
       );
     }
-    this.usable = dropLast ? length - (length % updateSize) : length;
     this.epoch = start?.epoch ?? 0;
     this.offset = start?.offset ?? 0;
+    const endFrom = (offset: number) => (dropLast ? length - ((length - offset) % updateSize) : length);
+    this.usable = endFrom(0);
+    this.end = endFrom(Math.min(this.offset, length));
   }
 
   /** Samples that one epoch gives, on all ranks together. */
@@ -119,11 +123,12 @@ export class EpochSampler {
   /** Goes on by so many samples, over the ends of epochs. */
   private pass(count: number): void {
     for (let left = count; left > 0; ) {
-      if (this.offset >= this.usable) {
+      if (this.offset >= this.end) {
         this.epoch++;
         this.offset = 0;
+        this.end = this.usable;
       }
-      const taken = Math.min(left, this.usable - this.offset);
+      const taken = Math.min(left, this.end - this.offset);
       this.offset += taken;
       left -= taken;
     }

@@ -82,7 +82,7 @@ async function* chapters(
   );
   const seen = new Set<string>();
   let chapter = null as Chapter | null;
-  for await (const entry of entriesOf(source, ctx.signal)) {
+  for await (const entry of entriesOf(source, ctx, split)) {
     if (entry.name.endsWith(SPEAKERS)) found.speakers = (await entry.read()).toString('utf8');
     const [, speaker, number, id, ending] = place.exec(entry.name) ?? [];
     if (!id) continue;
@@ -123,7 +123,7 @@ function* parseTranscripts(bytes: Buffer): Generator<[string, string]> {
 }
 
 async function findSpeakers(ctx: Context, source: EntrySource): Promise<string> {
-  for await (const entry of entriesOf(source, ctx.signal)) {
+  for await (const entry of entriesOf(source, ctx, SPEAKERS)) {
     if (entry.name.endsWith(SPEAKERS)) return (await entry.read()).toString('utf8');
   }
   ctx.warn(`${nameOf(source)} has no ${SPEAKERS}: names and sexes of speakers are not known`);

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import {
+  type DatasetEvent,
   type DatasetOptions,
   datasetStats,
   openDataset,
@@ -102,7 +103,15 @@ const digests = (ready: { steps: readonly { files: readonly { name: string; sha2
 describe('librispeech', () => {
   it('becomes shards with tables, manifests and a vocabulary', async () => {
     server.fault('/train-clean-100.tar.gz', { kind: 'cut', at: 5000, times: 1 });
-    const ready = await prepareDataset(dataset, given());
+    const shown: DatasetEvent[] = [];
+    const on = (event: DatasetEvent) => void shown.push(event);
+    const ready = await prepareDataset(dataset, given({ on }));
+    const { length } = archives['train-clean-100']!.content;
+    const progress = shown.filter((event) => event.type === 'progress' && event.item === 'train-clean-100');
+    expect(progress.length).toBeGreaterThan(5);
+    for (const event of progress)
+      expect(event).toMatchObject({ phase: 'prepare', total: length, unit: 'bytes' });
+    expect(progress.at(-1)).toMatchObject({ done: length });
     expect((await verifyDataset(dataset, given())).problems).toEqual([]);
     const names = ready.steps.flatMap(({ files }) => files.map(({ name }) => name));
     expect(names.filter((name) => /^train.*\.tar$/.test(name)).length).toBeGreaterThan(2);

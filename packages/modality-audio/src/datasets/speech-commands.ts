@@ -92,7 +92,7 @@ async function* words(
   source: EntrySource,
   lists: Map<string, string>,
 ): AsyncGenerator<Sound[]> {
-  for await (const entry of entriesOf(source, ctx.signal)) {
+  for await (const entry of entriesOf(source, ctx, 'words')) {
     if (isList(entry.name)) lists.set(entry.name, (await entry.read()).toString('utf8'));
     const [, word = '', name] = PLACE.exec(entry.name) ?? [];
     const label = LABELS.get(word);
@@ -113,7 +113,7 @@ async function partsBy(
 ): Promise<Map<string, string>> {
   if (lists.size < 2) {
     // The sounds were stored at an earlier time.
-    for await (const entry of entriesOf(source, ctx.signal)) {
+    for await (const entry of entriesOf(source, ctx, 'lists')) {
       if (isList(entry.name)) lists.set(entry.name, (await entry.read()).toString('utf8'));
       if (lists.size === 2) break;
     }

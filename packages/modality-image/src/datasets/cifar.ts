@@ -137,6 +137,8 @@ async function writeSplit(
     const size = kind.labelBytes + 3 * PLANE;
     if (records.length === 0 || records.length % size !== 0)
       throw new ArchiveError(archive, entry.name, `is no whole number of records of ${size} bytes`);
+    // The files of a part have one size.
+    const total = (files.length * records.length) / size;
     const stem = file.replace('.bin', '');
     for (let i = 0; i < records.length / size; i++) {
       const record = records.subarray(i * size, (i + 1) * size);
@@ -145,7 +147,7 @@ async function writeSplit(
         throw new ArchiveError(archive, entry.name, `has a record (${i}) of class ${label}`);
       const key = `${stem}_${String(i).padStart(5, '0')}`;
       await shard.add({ key, files: { rgb: interleaved(record.subarray(kind.labelBytes)) }, label });
-      if (shard.count % 1000 === 0) ctx.progress(split, shard.count, null, 'images');
+      if (shard.count % 1000 === 0) ctx.progress(split, shard.count, total, 'images');
     }
   }
   const missing = files.find((file) => !seen.has(file));

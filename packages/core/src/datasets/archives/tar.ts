@@ -25,6 +25,8 @@ export interface ReadTarOptions extends ArchiveLimits {
    * counted: stray links or names do no harm where nobody reads them. Default: all; then each is judged.
    */
   wanted?: (name: string) => boolean;
+  /** How many bytes of the archive's file were read, before each entry and at the end; of compressed ones a little ahead. Only of a path. */
+  onProgress?: (done: number, total: number) => void;
 }
 
 /** A regular file of an archive. Its content can be had once, before the next entry is asked for. */
@@ -51,7 +53,11 @@ export async function* readTar(
 ): AsyncGenerator<ArchiveEntry> {
   const archive = options.archive ?? (typeof source === 'string' ? source : 'the archive');
   let reading: string | null = null;
-  const reader = await openReader(source, { archive, ratio: options.ratio, entry: () => reading });
+  const { reader, bytes, total } = await openReader(source, {
+    archive,
+    ratio: options.ratio,
+    entry: () => reading,
+  });
   const guard = new EntryGuard(archive, options);
   try {
     for (;;) {
@@ -59,11 +65,13 @@ export async function* readTar(
       const header = await nextHeader(reader, archive);
       if (!header) {
         await reader.finish();
+        if (total !== null) options.onProgress?.(total, total);
         return;
       }
       const { path: given, size = 0 } = header;
       const stored = given ?? '';
       reading = stored;
+      if (total !== null) options.onProgress?.(bytes(), total);
       if (options.wanted && !options.wanted(plainName(stored))) {
         guard.pass(stored, size);
         // A symbolic link or device has no content, whatever its size says.
@@ -127,18 +135,36 @@ const EMPTY = new Set<string>(['SymbolicLink', 'CharacterDevice', 'BlockDevice',
 
 const padded = (size: number) => Math.ceil(size / BLOCK) * BLOCK;
 
+interface OpenReader {
+  reader: ByteReader;
+  /** Bytes of the source, as it is stored, that were read. */
+  bytes(): number;
+  /** All of them; null where it is no file. */
+  total: number | null;
+}
+
 async function openReader(
   source: string | AsyncIterable<Buffer>,
   options: DecompressOptions,
-): Promise<ByteReader> {
+): Promise<OpenReader> {
   const { archive } = options;
-  if (typeof source !== 'string') return new StreamReader(plainOf(source, options), archive);
+  if (typeof source !== 'string') {
+    const reader = new StreamReader(plainOf(source, options), archive);
+    return { reader, bytes: () => 0, total: null };
+  }
   const file = await open(source, 'r');
   const head = Buffer.alloc(6);
-  const { bytesRead } = await file.read(head, 0, head.length, 0).finally(() => file.close());
-  if (compressionOf(head.subarray(0, bytesRead)) === null) return FileReader.open(source, archive);
-  const bytes = createReadStream(source, { highWaterMark: 256 << 10 });
-  return new StreamReader(plainOf(bytes, options), archive);
+  const [{ bytesRead }, { size }] = await Promise.all([
+    file.read(head, 0, head.length, 0),
+    file.stat(),
+  ]).finally(() => file.close());
+  if (compressionOf(head.subarray(0, bytesRead)) === null) {
+    const reader = await FileReader.open(source, archive);
+    return { reader, bytes: () => reader.position, total: size };
+  }
+  const stream = createReadStream(source, { highWaterMark: 256 << 10 });
+  const reader = new StreamReader(plainOf(stream, options), archive);
+  return { reader, bytes: () => stream.bytesRead, total: size };
 }
 
 /** The header of the next file, with what extended headers say of it; null at the end. */

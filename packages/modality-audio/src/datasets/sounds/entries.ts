@@ -1,7 +1,7 @@
 /** The files of a published archive, or of the folder that somebody has unpacked it to: one stream for both. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
-import { type ArchiveEntry, readTar } from '@d2v/core';
+import { type ArchiveEntry, type PrepareContext, readTar } from '@d2v/core';
 
 /** A file of an archive or folder. */
 export interface Entry {
@@ -16,16 +16,25 @@ export interface Entry {
 /** Where a dataset's files come from. */
 export type EntrySource = { archive: string } | { folder: string };
 
-/** @throws ArchiveError for whatever should not be in an archive */
-export async function* entriesOf(source: EntrySource, signal: AbortSignal): AsyncGenerator<Entry> {
+/**
+ * @param item what it is called where the progress is shown
+ * @throws ArchiveError for whatever should not be in an archive
+ */
+export async function* entriesOf(
+  source: EntrySource,
+  { signal, progress }: Pick<PrepareContext<unknown>, 'signal' | 'progress'>,
+  item: string,
+): AsyncGenerator<Entry> {
   if ('archive' in source) {
-    for await (const entry of readTar(source.archive, { signal })) yield archived(entry);
+    const onProgress = (done: number, total: number) => progress(item, done, total, 'bytes');
+    for await (const entry of readTar(source.archive, { signal, onProgress })) yield archived(entry);
     return;
   }
   const found = await readdir(source.folder, { recursive: true, withFileTypes: true });
   const paths = found.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name));
-  for (const path of paths.sort()) {
+  for (const [i, path] of paths.sort().entries()) {
     signal.throwIfAborted();
+    progress(item, i + 1, paths.length, 'files');
     const name = relative(source.folder, path).split(sep).join('/');
     yield { name, path, read: () => readFile(path) };
   }

@@ -42,12 +42,11 @@ export interface FillOptions {
  * @returns the names of the tables, in order
  */
 export async function fillShards(
-  ctx: Pick<PrepareContext<unknown>, 'step' | 'progress' | 'warn' | 'signal'>,
+  ctx: Pick<PrepareContext<unknown>, 'step' | 'warn' | 'signal'>,
   { key, groups, shardBytes = SHARD_BYTES }: FillOptions,
 ): Promise<string[]> {
   const tables: string[] = [];
   const reader = new GroupReader(groups);
-  let done = 0;
   try {
     for (let number = 0; ; number++) {
       const name = `${key}-${String(number).padStart(5, '0')}`;
@@ -58,13 +57,11 @@ export async function fillShards(
           ctx.signal.throwIfAborted();
           for (const sound of group) await shard.add(sound);
           taken++;
-          ctx.progress(key, done + shard.count, null, 'sounds');
           if (shard.bytes >= shardBytes) break;
         }
         return { ...(await shard.finish()), groups: taken, ends: (await reader.peek()) ? 0 : 1 };
       });
       reader.stored(counts.groups ?? 0);
-      done += counts.sounds ?? 0;
       if (counts.damaged) {
         ctx.warn(`${name}: left out ${counts.damaged} damaged files, listed in ${name}.damaged.tsv`);
       }

@@ -9,6 +9,7 @@ import { ArchiveError, type ArchiveLimits, mapConcurrent, type PrepareContext, r
 import { writeClasses } from './classes.js';
 import type { Devkit } from './devkit.js';
 import { type PictureOptions, type SourcePicture, writePictures } from './pictures.js';
+import { SplitProgress } from './progress.js';
 
 type Context = PrepareContext<PictureOptions>;
 
@@ -41,11 +42,18 @@ export async function prepareTrainArchive(ctx: Context, archive: string, { wnids
   }
   const missing = wnids.find((wnid) => !places.has(wnid));
   if (missing !== undefined) throw new ArchiveError(archive, `${missing}.tar`, 'is missing');
-  await mapConcurrent(wnids, ctx.threads, (wnid, label) =>
-    ctx.step(`train/${wnid}`, (output) =>
-      writePictures(ctx, output, `train-${wnid}`, imagesOfClass(ctx, archive, places.get(wnid)!, label)),
-    ),
-  );
+  const total = wnids.reduce((sum, wnid) => sum + places.get(wnid)!.bytes, 0);
+  const progress = new SplitProgress(ctx, 'train', total, 'bytes');
+  await mapConcurrent(wnids, ctx.threads, (wnid, label) => {
+    const place = places.get(wnid)!;
+    return progress.step(place.bytes, (advance) =>
+      ctx.step(`train/${wnid}`, (output) =>
+        writePictures(ctx, output, `train-${wnid}`, imagesOfClass(ctx, archive, place, label), ({ bytes }) =>
+          advance(bytes.length),
+        ),
+      ),
+    );
+  });
   await ctx.step('train/classes', async (output) => {
     await writeClasses(output, 'train', wnids);
     return {};
@@ -104,10 +112,13 @@ export async function prepareValidChunks<T>(
   const chunks = Array.from({ length: Math.ceil(images.length / IMAGES_PER_SHARD) }, (_, i) =>
     images.slice(i * IMAGES_PER_SHARD, (i + 1) * IMAGES_PER_SHARD),
   );
+  const progress = new SplitProgress(ctx, 'valid', images.length, 'images');
   await mapConcurrent(chunks, ctx.threads, (chunk, i) => {
     const number = String(i).padStart(5, '0');
-    return ctx.step(`valid/${number}`, (output) =>
-      writePictures(ctx, output, `valid-${number}`, read(chunk, i * IMAGES_PER_SHARD), chunk.length),
+    return progress.step(chunk.length, (advance) =>
+      ctx.step(`valid/${number}`, (output) =>
+        writePictures(ctx, output, `valid-${number}`, read(chunk, i * IMAGES_PER_SHARD), () => advance(1)),
+      ),
     );
   });
   await ctx.step('valid/classes', async (output) => {

@@ -15,6 +15,7 @@ import {
 } from '@d2v/core';
 import { writeClasses } from './classes.js';
 import { keyOf, type PictureOptions, type SourcePicture, writePictures } from './pictures.js';
+import { SplitProgress } from './progress.js';
 
 type Context = PrepareContext<PictureOptions>;
 
@@ -79,15 +80,20 @@ function complete(split: string, files: DatasetFile[]): DatasetFile[] {
 export async function prepareHub(ctx: Context, split: string): Promise<void> {
   const files = ctx.files.filter((file) => isOf(split, file));
   const numbers = files.map(({ name }) => PART.exec(baseOf(name))![2]!);
+  const rowCounts = await mapConcurrent(files, ctx.threads, ({ path }) => parquetRowCount(path));
+  const total = rowCounts.reduce((sum, count) => sum + count, 0);
+  const progress = new SplitProgress(ctx, split, total, 'images');
   await mapConcurrent(files, ctx.threads, ({ path }, i) => {
     const name = `${split}-${numbers[i]}`;
-    return ctx.step(`${split}/${numbers[i]}`, async (output) => {
-      const classes: Record<string, string> = {};
-      const rows = images(path, name, classes, ctx.signal);
-      const counts = await writePictures(ctx, output, name, rows, await parquetRowCount(path));
-      await writeFile(join(output.folder, `${name}.classes.json`), `${JSON.stringify(classes)}\n`);
-      return counts;
-    });
+    return progress.step(rowCounts[i]!, (advance) =>
+      ctx.step(`${split}/${numbers[i]}`, async (output) => {
+        const classes: Record<string, string> = {};
+        const rows = images(path, name, classes, ctx.signal);
+        const counts = await writePictures(ctx, output, name, rows, () => advance(1));
+        await writeFile(join(output.folder, `${name}.classes.json`), `${JSON.stringify(classes)}\n`);
+        return counts;
+      }),
+    );
   });
   await ctx.step(`${split}/classes`, async (output) => {
     const merged: (string | null)[] = [];

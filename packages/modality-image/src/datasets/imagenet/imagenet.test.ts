@@ -100,6 +100,17 @@ describe('the official archives', () => {
       'valid/classes',
     ]);
     expect(warnings()).toEqual([]);
+    // One amount a split, which ends at its total.
+    const shown = events.flatMap((event) =>
+      event.type === 'progress' && event.phase === 'prepare' ? event : [],
+    );
+    expect(new Set(shown.map(({ item }) => item))).toEqual(new Set(['train', 'valid']));
+    for (const item of ['train', 'valid']) {
+      const own = shown.filter((event) => event.item === item);
+      const amounts = own.map(({ done }) => done);
+      expect(amounts).toEqual([...amounts].sort((a, b) => a - b));
+      expect(new Set(own.map(({ total }) => total))).toEqual(new Set([amounts.at(-1)]));
+    }
     const [train, valid, all] = [await open('train'), await open('valid'), await open('all')];
     expect([train.length, valid.length, all.length]).toEqual([36, VALIDATION, 36 + VALIDATION]);
     expect(train.classes).toEqual(WNIDS);
@@ -339,7 +350,6 @@ describe('pictures of one stem', () => {
     }
     const context = {
       options: { max_side: null, jpeg_quality: 90 },
-      progress: () => {},
       warn: () => {},
       signal: new AbortController().signal,
     };

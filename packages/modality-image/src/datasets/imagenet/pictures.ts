@@ -20,7 +20,7 @@ export interface SourcePicture {
   label: number;
 }
 
-type Context = Pick<PrepareContext<PictureOptions>, 'options' | 'progress' | 'warn' | 'signal'>;
+type Context = Pick<PrepareContext<PictureOptions>, 'options' | 'warn' | 'signal'>;
 
 /** Pictures that are being checked or resized at once, per step. */
 const AT_ONCE = 8;
@@ -29,7 +29,7 @@ const LIMITS: DecodeConfig = { max_pixels: 1 << 28, fail_on: 'warning' };
 
 /**
  * Writes a shard `<name>.tar`. Damaged pictures are left out, counted and listed in `<name>.damaged.jsonl`.
- * @param total number of pictures, for the progress; null where it is not known
+ * @param took is told of each picture once it is done with
  * @throws D2vError if not one of them is good
  */
 export async function writePictures(
@@ -37,7 +37,7 @@ export async function writePictures(
   output: StepOutput,
   name: string,
   pictures: AsyncIterable<SourcePicture>,
-  total: number | null = null,
+  took: (picture: SourcePicture) => void = () => {},
 ): Promise<Counts> {
   const shard = await ShardWriter.create(output, `${name}.tar`);
   const keys = new Set<string>();
@@ -48,7 +48,7 @@ export async function writePictures(
     ctx.signal.throwIfAborted();
     if (jpg) await shard.add({ key: freeKey(source.name, keys), files: { jpg }, label: source.label });
     else damaged.push({ file: source.name, reason });
-    ctx.progress(name, shard.count + damaged.length, total, 'images');
+    took(source);
   }
   const [first] = damaged;
   if (first && shard.count === 0)

@@ -10,6 +10,7 @@ import { prepareValidChunks, validationLabel } from './archives.js';
 import { writeClasses } from './classes.js';
 import { type Devkit, WNID } from './devkit.js';
 import { type PictureOptions, type SourcePicture, writePictures } from './pictures.js';
+import { SplitProgress } from './progress.js';
 
 type Context = PrepareContext<PictureOptions>;
 
@@ -42,15 +43,24 @@ export async function prepareClassFolders(
   tree: Tree & { flat: false },
   wnids: readonly string[],
 ): Promise<void> {
-  await mapConcurrent(tree.wnids, ctx.threads, async (wnid) => {
+  // Counted, not kept: a million paths take more memory than the rest of the preparation.
+  const counts = await mapConcurrent(
+    tree.wnids,
+    ctx.threads,
+    async (wnid) => (await imagesIn(join(tree.folder, wnid))).length,
+  );
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const progress = new SplitProgress(ctx, split, total, 'images');
+  await mapConcurrent(tree.wnids, ctx.threads, async (wnid, i) => {
     const label = wnids.indexOf(wnid);
     if (label < 0)
       throw new D2vError(`${tree.folder} has the class ${wnid}, which the training images have not`);
-    await ctx.step(`${split}/${wnid}`, async (output) => {
-      const files = await imagesIn(join(tree.folder, wnid));
-      const pictures = read(files, () => label);
-      return writePictures(ctx, output, `${split}-${wnid}`, pictures, files.length);
-    });
+    await progress.step(counts[i]!, (advance) =>
+      ctx.step(`${split}/${wnid}`, async (output) => {
+        const pictures = read(await imagesIn(join(tree.folder, wnid)), () => label);
+        return writePictures(ctx, output, `${split}-${wnid}`, pictures, () => advance(1));
+      }),
+    );
   });
   await ctx.step(`${split}/classes`, async (output) => {
     await writeClasses(output, split, wnids);

@@ -128,8 +128,9 @@ class Meter {
   }
 
   private show(): void {
-    const { options, from, progress } = this.context;
-    const whole = options.parts === null && from === null && this.shown <= DOCUMENTS;
+    const { options, from, files, progress } = this.context;
+    const published = from === null || files.some(({ name }) => name === ARCHIVE);
+    const whole = options.parts === null && published && this.shown <= DOCUMENTS;
     progress('openwebtext', this.shown, whole ? DOCUMENTS : null, 'documents');
   }
 }
