@@ -1,7 +1,7 @@
 /** The tokenizer that is learned from a corpus when none is named, kept beside the prepared text. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { D2vError, explainCacheError, type OpenDataOptions, writeFileAtomic } from '@d2v/core';
+import { D2vError, explainCacheError, makeFolder, type OpenDataOptions, writeFileAtomic } from '@d2v/core';
 import type { TextFile } from './corpus/files.js';
 import { type CorpusOptions, readCorpus } from './corpus/read.js';
 import { type Corpus, corpusKey, hashOf } from './shards/prepare.js';
@@ -52,7 +52,7 @@ export async function learnedTokenizer(
       log(`learning a tokenizer of ${vocabSize} entries from ${corpus.name}`);
       // Not announced a second time: the text is read again when it is prepared.
       bytes = await learnTokenizer(corpus.name, corpus.files, corpus.options, { vocabSize }, () => {});
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       await writeFileAtomic(path, bytes);
     }
     return makeTokenizer({ [TOKENIZER_JSON]: bytes }, path);

@@ -6,6 +6,7 @@ export type { FeatureChoice } from './feature-batches.js';
 export { formatBytes } from './fs-errors.js';
 export { LoadedModel, type LoadModelOptions, loadModel } from './loaded-model.js';
 export { resolveDevice, resolveDtype } from './machine.js';
+export { makeFolder } from './make-folder.js';
 export { type MetricsRecord, readMetrics } from './metrics-log.js';
 export { Adam, type AdamOptions, type GroupOptions, type StepOptions, type StepResult } from './optimizer.js';
 export { ensureRunDatasets, type RunDatasetOptions } from './run-datasets.js';

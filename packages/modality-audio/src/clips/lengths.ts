@@ -3,9 +3,9 @@
  * that has changed (size or time) is looked at again.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { D2vError, mapConcurrent, writeFileAtomic, z } from '@d2v/core';
+import { D2vError, makeFolder, mapConcurrent, writeFileAtomic, z } from '@d2v/core';
 import { type AudioPlace, openAudio } from '../decode/audio-file.js';
 import { lengthAt } from './clip.js';
 
@@ -88,7 +88,7 @@ async function readCache(file: string): Promise<Entries> {
 
 async function writeCache(file: string, files: Entries, log: (message: string) => void): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolder(dirname(file));
     await writeFileAtomic(file, JSON.stringify({ version: VERSION, files }));
   } catch (error) {
     // Only speed is lost.

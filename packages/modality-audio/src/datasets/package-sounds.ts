@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import {
   D2vError,
   explainCacheError,
+  makeFolder,
   mapConcurrent,
   type OpenDataOptions,
   type PinnedPackage,
@@ -62,7 +63,7 @@ async function prepare(
   { sources, maxSeconds = Number.POSITIVE_INFINITY }: SoundFolder,
   options: FetchOptions,
 ): Promise<void> {
-  await mkdir(dirname(folder), { recursive: true });
+  await makeFolder(dirname(folder));
   const prefix = `${folder}.tmp-`;
   await removeStale(dirname(folder), (name) => name.startsWith(basename(prefix)));
   const work = await mkdtemp(prefix);

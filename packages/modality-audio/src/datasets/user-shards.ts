@@ -4,7 +4,7 @@
  * the class, a number or a name, in `.cls`, or in `.json` as `label`, `cls` or `class`. A file of its own goes before JSON.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import {
   type ArchiveEntry,
@@ -14,6 +14,7 @@ import {
   compressionOf,
   D2vError,
   isHeldOut,
+  makeFolder,
   readTar,
   type ShardPaths,
   writeFileAtomic,
@@ -90,7 +91,7 @@ async function tableOf(shard: string, { cacheDir, log }: OpenOptions): Promise<s
   const table = join(folder, `${basename(shard)}-${key.slice(0, 16)}.jsonl`);
   if (await stat(table).catch(() => null)) return table;
   log(`looking through ${shard}, once`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeFileAtomic(table, encodeTable(await soundsOf(path)));
   return table;
 }

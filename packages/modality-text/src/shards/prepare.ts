@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import {
   D2vError,
   explainCacheError,
+  makeFolder,
   type OpenDataOptions,
   removeStale,
   syncFolder,
@@ -88,7 +89,7 @@ export async function prepare(
   try {
     const ready = await readPrepared(folder);
     if (ready) return ready;
-    await mkdir(root, { recursive: true });
+    await makeFolder(root);
     await removeStale(root, (name) => name.includes('.tmp-'));
     const temporary = `${folder}.tmp-${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
     await mkdir(temporary);

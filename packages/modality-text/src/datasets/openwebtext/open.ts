@@ -1,12 +1,12 @@
 /** Opening prepared OpenWebText: its token shards as they are. */
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import {
   type Assets,
   D2vError,
   type DataConfig,
   type DataSource,
+  makeFolder,
   type OpenDataOptions,
   openDataset,
 } from '@d2v/core';
@@ -64,7 +64,7 @@ export async function openOpenWebText(data: Settings, options: OpenDataOptions):
 async function openShardFolder(folder: string, blocksFolder: string): Promise<Prepared> {
   const prepared = await readPrepared(folder);
   if (!prepared) throw new D2vError(`${folder} is gone: run d2v data prepare openwebtext`);
-  await mkdir(blocksFolder, { recursive: true });
+  await makeFolder(blocksFolder);
   return { ...prepared, blocksFolder };
 }
 
