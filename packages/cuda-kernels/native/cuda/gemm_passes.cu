@@ -79,15 +79,15 @@ D2V_KERNEL(kThreads) slopeKernel(T* dx, const T* product, const T* pre, bool acc
   }
 }
 
-constexpr int kRows = 64;  // per block of the column sums
+constexpr int kRows = 64;  // per block of the column sums, or a multiple
 constexpr int kWarps = 8;
 
 /// partial[blockY, columns].
 template <typename T, int N>
-D2V_KERNEL(kWarps* kWarp) columnSumsKernel(const T* x, int64_t rows, int64_t columns, float* partial) {
+D2V_KERNEL(kWarps* kWarp) columnSumsKernel(const T* x, int64_t rows, int64_t columns, int64_t each, float* partial) {
   const int64_t column = (static_cast<int64_t>(blockX()) * kWarp + lane()) * N;
-  const int64_t first = static_cast<int64_t>(blockY()) * kRows, rest = rows - first;
-  const int count = rest < kRows ? static_cast<int>(rest) : kRows;
+  const int64_t first = static_cast<int64_t>(blockY()) * each, rest = rows - first;
+  const int count = static_cast<int>(rest < each ? rest : each);
   float sum[N] = {};
   if (column < columns) {
     for (int r = warp(); r < count; r += kWarps) {
@@ -185,6 +185,9 @@ void launchPlain(const GemmProblem& p, Stream stream) {
          stream, args);
 }
 
+/// Rows per block of the column sums: so many that the grid's y is enough.
+int64_t rowsEach(int64_t rows) { return kRows * blocksFor(rows, kRows * int64_t{65535}); }
+
 }  // namespace
 
 void finishLinear(DType type, void* y, void* pre, const void* bias, bool gelu, int64_t rows, int64_t columns,
@@ -215,19 +218,19 @@ void multiplyGeluSlope(DType type, void* dx, const void* product, const void* pr
   });
 }
 
-int64_t allRowsScratch(int64_t rows, int64_t columns) { return blocksFor(rows, kRows) * columns; }
+int64_t allRowsScratch(int64_t rows, int64_t columns) { return blocksFor(rows, rowsEach(rows)) * columns; }
 
 void addAllRows(DType type, const void* x, int64_t rows, int64_t columns, float* scratch, float* sums,
                    Stream stream) {
-  const int64_t parts = blocksFor(rows, kRows);
+  const int64_t each = rowsEach(rows), parts = blocksFor(rows, each);
   forFloatType(type, [&](auto kind) {
     using T = decltype(kind);
     const auto* from = static_cast<const T*>(x);
     const bool wide = fitsWide(from, columns);
-    const int64_t each = wide ? kWide<T> : 1;
+    const int64_t neighbours = wide ? kWide<T> : 1;
     const auto kernel = wide ? columnSumsKernel<T, kWide<T>> : columnSumsKernel<T, 1>;
-    launch(kernel, {blocksFor(columns, kWarp * each), parts}, kWarps * kWarp,
-           static_cast<size_t>(kWarps * kWarp * each) * sizeof(float), stream, from, rows, columns, scratch);
+    launch(kernel, {blocksFor(columns, kWarp * neighbours), parts}, kWarps * kWarp,
+           static_cast<size_t>(kWarps * kWarp * neighbours) * sizeof(float), stream, from, rows, columns, each, scratch);
   });
   addSums(scratch, sums, parts, columns, stream);
 }
