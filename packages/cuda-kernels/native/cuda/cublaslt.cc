@@ -125,13 +125,15 @@ class CublasLt final : public GemmLibrary {
   std::string name() const override { return gemmLibraryName() + (tf32_ ? ", TF32" : ""); }
 
   bool multiply(const GemmProblem& p, Stream stream) override {
-    const Plan& plan = planOf(p);
+    Plan& plan = planOf(p);
     if (!plan.possible) return false;
     setPointers(plan, p);
-    check(api_.matmul(handle_, plan.description, &p.alpha, p.b, plan.b, p.a, plan.a, &p.beta, p.c, plan.c, p.c, plan.c,
-                      &plan.algorithm, workspace_, workspaceBytes_, stream),
-          "cublasLtMatmul");
-    return true;
+    const int status = api_.matmul(handle_, plan.description, &p.alpha, p.b, plan.b, p.a, plan.a, &p.beta, p.c, plan.c,
+                                   p.c, plan.c, &plan.algorithm, workspace_, workspaceBytes_, stream);
+    // It may refuse what it has offered; then nothing is enqueued.
+    plan.possible = !isUnknown(status, p);
+    if (plan.possible) check(status, "cublasLtMatmul");
+    return plan.possible;
   }
 
  private:
@@ -159,7 +161,7 @@ class CublasLt final : public GemmLibrary {
     if (p.aux != nullptr) set(plan.description, lt::kAuxPointer, p.aux);
   }
 
-  const Plan& planOf(const GemmProblem& p) {
+  Plan& planOf(const GemmProblem& p) {
     const Key key = keyOf(p);
     const auto found = plans_.find(key);
     if (found != plans_.end()) return found->second;
@@ -186,6 +188,12 @@ class CublasLt final : public GemmLibrary {
       check(api_.layoutSet(made, lt::kBatchStride, &stride, sizeof stride), "cublasLtMatrixLayoutSetAttribute");
     }
     return made;
+  }
+
+  /// Whether it has no way to the problem. Combinations of an epilogue with types or a layout that it does not know may
+  /// also be "invalid".
+  static bool isUnknown(int status, const GemmProblem& p) {
+    return status == lt::kNotSupported || (status == lt::kInvalid && p.epilogue != GemmEpilogue::None);
   }
 
   static int epilogueOf(const GemmProblem& p) {
@@ -238,9 +246,7 @@ class CublasLt final : public GemmLibrary {
       throw;
     }
     api_.preferenceDestroy(preference);
-    // Combinations of an epilogue with types or a layout that it does not know may also be "invalid".
-    const bool unknown = status == lt::kNotSupported || (status == lt::kInvalid && p.epilogue != GemmEpilogue::None);
-    if (!unknown) check(status, "cublasLtMatmulAlgoGetHeuristic");
+    if (!isUnknown(status, p)) check(status, "cublasLtMatmulAlgoGetHeuristic");
     plan.possible = status == lt::kSuccess && found > 0 && best.status == lt::kSuccess;
     plan.algorithm = best.algorithm;
   }

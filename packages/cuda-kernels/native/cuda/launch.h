@@ -25,18 +25,17 @@ struct Grid {
 constexpr int64_t blocksFor(int64_t n, int64_t each) { return (n + each - 1) / each; }
 
 /// Most threads per block that the current device's code of a kernel was compiled for, where that depends on the device
-/// (kCapability). Asked of the code, since a device that is newer than the build runs what was made for an older one. On
-/// the host, `emulated`.
+/// (kCapability). Asked of the code, since a device that is newer than the build runs what was made for an older one. At
+/// most `limit`, which is also the answer on the host.
 template <typename... Parameters>
-int mostThreads(void (*kernel)(Parameters...), int emulated) {
+int mostThreads(void (*kernel)(Parameters...), int limit) {
 #if defined(__CUDACC__)
-  (void)emulated;
   cudaFuncAttributes attributes{};
   check(cudaFuncGetAttributes(&attributes, kernel), "attributes of a kernel");
-  return attributes.maxThreadsPerBlock;
+  return attributes.maxThreadsPerBlock < limit ? attributes.maxThreadsPerBlock : limit;
 #else
   (void)kernel;
-  return emulated;
+  return limit;
 #endif
 }
 
