@@ -93,7 +93,7 @@ void* Allocator::allocateLarge(size_t size) {
   void* data = large_.take(size);
   if (data == nullptr) {
     // Free segments are too small for this request: a larger one takes their place, and memory does not add up.
-    dropSegments(size);
+    if (!plenty(stats_.current + stats_.cached + size)) dropSegments(size);
     size_t bytes = std::max(kSegment, multipleOf(kHugePage, size));
     void* segment = obtain(bytes);
     if (segment == nullptr) {

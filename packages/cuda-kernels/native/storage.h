@@ -48,6 +48,8 @@ class Allocator {
   virtual void systemFree(void* data, size_t bytes) noexcept = 0;
   /// Most bytes a request may ask for: what the device has.
   virtual uint64_t capacity() const = 0;
+  /// Whether so many bytes in all may be held, in use or not, before unused ones are given back for a new segment.
+  virtual bool plenty(uint64_t /*held*/) const { return false; }
   virtual std::string deviceName() const = 0;
 
  private:
