@@ -80,7 +80,9 @@ describe('d2v data', () => {
     const damaged = await run(data('verify', 'letters'));
     expect(damaged.code).toBe(1);
     expect(damaged.stdout).toContain(`damaged: ${victim}: it has 2 bytes`);
-    expect((await run(data('list', 'letters'))).stdout).toContain('Here: prepared (valid); damaged (train) in');
+    expect((await run(data('list', 'letters'))).stdout).toContain(
+      'Here: prepared (valid); damaged (train) in',
+    );
     expect((await run(prepare())).code).toBe(0);
     expect(prepared(cache)).toEqual(whole);
 
