@@ -86,6 +86,7 @@ describe('librispeech', () => {
     const prepared = await d2v('data', 'prepare', 'librispeech', ...more, ...plugin);
     expect(prepared.code, prepared.stderr).toBe(0);
     const stats = await d2v('data', 'stats', 'librispeech', '--json', ...plugin);
+    expect((await d2v('data', 'stats', 'librispeech', ...plugin)).stdout).not.toMatch(/^ +(groups|ends):/m);
     expect(JSON.parse(stats.stdout).prepared[0].splits).toEqual([
       'dev-clean',
       'test-clean',

@@ -106,7 +106,8 @@ describe('d2v data', () => {
     expect((await run(prepare('--splits', 'valid', '--upper', '--pause-ms=0'))).code).toBe(0);
     expect(Object.keys(prepared(cache, 'upper-true'))).toHaveLength(8);
     for (const [args, message] of [
-      [['--uper'], /--uper: the dataset letters has no such option \(did you mean "upper"\?\)/],
+      [['--uper'], /--uper: the dataset letters has no such option \(did you mean "--upper"\?\)/],
+      [['--pause-ms'], /--pause-ms needs a value behind it: a number/],
       [['--pause-ms', 'x'], /--pause-ms must be a number, not "x"/],
       [['--splits', 'tran'], /letters has no split "tran" \(did you mean "train"\?\)/],
       [['other'], /"other": what is that\?/],

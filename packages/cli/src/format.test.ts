@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { count, duration, fitColumns, number } from './format.js';
+import { count, duration, fitColumns, number, wrap } from './format.js';
 
 it('writes durations', () => {
   expect([0, 59.6, 75, 3700, -1].map(duration)).toEqual(['0:00', '1:00', '1:15', '1:01:40', '0:00']);
@@ -42,4 +42,15 @@ it('cuts columns that may be cut, the longest first, until rows fit', () => {
   expect(fitted[1]).toEqual(['a', `${'x'.repeat(28)}…`, 'prepared (train, valid)']);
   // No further than to something that can be read.
   expect(fitColumns(rows, [1, 2], 10)[1]).toEqual(['a', `${'x'.repeat(11)}…`, 'prepared (t…']);
+});
+
+it('wraps lines between words, under their column', () => {
+  expect(wrap('short', 20)).toEqual(['short']);
+  expect(wrap('', 20)).toEqual(['']);
+  expect(wrap('some words that are too many', 12)).toEqual(['some words', 'that are too', 'many']);
+  expect(wrap('  --side  the shorter side of it', 22)).toEqual([
+    '  --side  the shorter',
+    '          side of it',
+  ]);
+  expect(wrap('\u001b[2mten\u001b[22m letters', 11)).toEqual(['\u001b[2mten\u001b[22m letters']);
 });

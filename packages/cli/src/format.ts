@@ -54,6 +54,27 @@ export function clip(text: string, width: number): string {
         .trimEnd()}…`;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: colours
+const COLOUR = /\u001b\[\d+m/g;
+
+/** A line as lines that are at most so wide, broken between words; those that follow stand under its column of text. */
+export function wrap(line: string, width: number): string[] {
+  const column = /^ *(?:\S+ {2,})?/.exec(line)![0].length;
+  const indent = ' '.repeat(column < width / 2 ? column : 2);
+  const lines: string[] = [];
+  let text = line.slice(0, column);
+  let empty = true;
+  for (const word of line.slice(column).split(' ')) {
+    const longer = empty ? text + word : `${text} ${word}`;
+    if (!empty && longer.replace(COLOUR, '').length > width) {
+      lines.push(text);
+      text = indent + word;
+    } else text = longer;
+    empty = false;
+  }
+  return [...lines, text];
+}
+
 /** Least width that a column is cut to. */
 const LEAST = 12;
 

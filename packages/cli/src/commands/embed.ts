@@ -68,8 +68,8 @@ async function write(
   let bad = 0;
   let shape: number[] = [];
   const tty = process.stderr.isTTY && !options.quiet;
-  const warn = (message: string) =>
-    process.stderr.write(`${tty ? '\r\u001b[K' : ''}${err.yellow('warning:')} ${message}\n`);
+  const say = (message: string) => process.stderr.write(`${tty ? '\r\u001b[K' : ''}${message}\n`);
+  const warn = (message: string) => say(`${err.yellow('warning:')} ${message}`);
   try {
     const stream = loaded.embedStream(input, {
       network,
@@ -81,7 +81,7 @@ async function write(
         bad++;
         warn(`${file}: ${reason} (left out)`);
       },
-      log: warn,
+      log: say,
     });
     for await (const batch of stream) {
       await sink.append(batch);

@@ -387,9 +387,17 @@ describe('prepareDataset', () => {
       'letters has no split "tran" (did you mean "train"?): there are train, valid',
     );
     await fail({ splits: [] }).toThrow('splits of letters must be a list of names');
+    await fail({ splits: '' }).toThrow('splits of letters must be a list of names, of train, valid');
+    await fail({ splits: 'quite another' }).toThrow(
+      'letters has no split "quite another": there are train, valid',
+    );
+    expect(readOption(letters, 'upper', null)).toEqual({ upper: true });
+    expect(() => readOption(letters, 'pause_ms', null)).toThrow(
+      '--pause-ms needs a value behind it: a number',
+    );
     expect(readOption(letters, 'pause_ms', '5')).toEqual({ pause_ms: 5 });
     expect(() => readOption(letters, 'uper', '5')).toThrow(
-      '--uper: the dataset letters has no such option (did you mean "upper"?)',
+      '--uper: the dataset letters has no such option (did you mean "--upper"?) (it has --upper, --pause-ms)',
     );
     expect(() => readOption(letters, 'pause_ms', 'x')).toThrow('--pause-ms must be a number, not "x"');
   });

@@ -39,15 +39,25 @@ export function chooseOptions(
 
 /**
  * One option from the command line, `max_side` and `256`, read as the type that the dataset has for it.
+ * @param text null: the flag stands alone, which is `true`
  * @throws D2vError for an unknown option or a value that does not fit
  */
-export function readOption(dataset: ManagedDataset, key: string, text: string): Record<string, unknown> {
-  const names = Object.keys(objectShape(dataset.options) ?? {});
-  if (!names.includes(key)) {
-    const flags = names.map(flagOf).join(', ') || 'none of its own';
+export function readOption(
+  dataset: ManagedDataset,
+  key: string,
+  text: string | null,
+): Record<string, unknown> {
+  const shape = objectShape(dataset.options) ?? {};
+  const flags = Object.keys(shape).map(flagOf);
+  const schema = Object.hasOwn(shape, key) ? shape[key] : undefined;
+  if (!schema) {
     throw new D2vError(
-      `${flagOf(key)}: the dataset ${dataset.name} has no such option${didYouMean(key, names)} (it has ${flags})`,
+      `${flagOf(key)}: the dataset ${dataset.name} has no such option${didYouMean(flagOf(key), flags, 0)} (it has ${flags.join(', ') || 'none of its own'})`,
     );
+  }
+  if (text === null) {
+    if (schema.safeParse(true).success) return { [key]: true };
+    throw new D2vError(`${flagOf(key)} needs a value behind it: ${expected(schema)}`);
   }
   return setLayer(dataset.options, { text: `${key}=${text}`, flag: flagOf(key) }).value;
 }
@@ -76,9 +86,13 @@ export const splitNames = (dataset: ManagedDataset): string[] =>
 function parse(dataset: ManagedDataset, own: object): unknown {
   const result = dataset.options.safeParse(own);
   if (result.success) return result.data;
-  throw new D2vError(
-    `options of ${dataset.name}: ${issueMessage(dataset.options, result.error.issues[0]!, own)}`,
-  );
+  const issue = result.error.issues[0]!;
+  // Of several options together, it names them itself.
+  const message =
+    issue.path.length === 0 && issue.code === 'custom'
+      ? issue.message
+      : issueMessage(dataset.options, issue, own);
+  throw new D2vError(`options of ${dataset.name}: ${message}`);
 }
 
 function chooseSplits(dataset: ManagedDataset, wanted: unknown): string[] {
@@ -86,7 +100,7 @@ function chooseSplits(dataset: ManagedDataset, wanted: unknown): string[] {
   if (wanted === undefined || wanted === null) {
     return all.filter((name) => dataset.splits?.[name]?.default !== false);
   }
-  const names = typeof wanted === 'string' ? wanted.split(',').map((name) => name.trim()) : wanted;
+  const names = typeof wanted === 'string' ? wanted.split(',').flatMap((name) => name.trim() || []) : wanted;
   if (!Array.isArray(names) || names.length === 0 || !names.every((name) => typeof name === 'string')) {
     throw new D2vError(`splits of ${dataset.name} must be a list of names, of ${all.join(', ')}`);
   }
@@ -94,7 +108,7 @@ function chooseSplits(dataset: ManagedDataset, wanted: unknown): string[] {
   const unknown = names.find((name: string) => !all.includes(name));
   if (unknown !== undefined) {
     throw new D2vError(
-      `${dataset.name} has no split "${unknown}"${didYouMean(unknown, all)}: there are ${all.join(', ')}`,
+      `${dataset.name} has no split "${unknown}"${didYouMean(unknown, all, 0)}: there are ${all.join(', ')}`,
     );
   }
   return all.filter((name) => names.includes(name));

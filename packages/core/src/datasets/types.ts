@@ -132,6 +132,8 @@ export interface ManagedDataset<O = any> extends DatasetInfo {
    * `data.dataset_options`. Each combination of values is prepared into a folder of its own. `splits` is core's.
    */
   options: z.ZodType<O>;
+  /** Counts that only `prepare` itself makes use of: not shown among the others. */
+  internalCounts?: readonly string[];
   /** Parts that can be chosen; without it the dataset is one whole. Each part is prepared by steps of its own. */
   splits?: Readonly<Record<string, DatasetSplitInfo>>;
   /** What is published of the chosen splits. */

@@ -12,6 +12,7 @@ import {
 } from '@d2v/core';
 import { prepareSplit, splitFolder, writeVocabulary } from './librispeech-prepare.js';
 import type { ManagedAudio } from './managed.js';
+import { SHARD_COUNTS } from './sounds/shards.js';
 
 /** What is published of a split: size in bytes, MD5, and in words what it holds. */
 export interface PublishedSplit {
@@ -72,6 +73,7 @@ export function librispeechWith(
     terms: `LibriSpeech is published under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/).
 Cite: V. Panayotov, G. Chen, D. Povey, S. Khudanpur: "LibriSpeech: an ASR corpus based on public domain audio books", ICASSP 2015.`,
     options: z.strictObject({}),
+    internalCounts: SHARD_COUNTS,
     splits: Object.fromEntries(
       Object.entries(published).map(([name, { description, default: taken }]) => [
         name,

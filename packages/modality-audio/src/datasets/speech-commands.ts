@@ -12,7 +12,7 @@ import {
 import type { ManagedAudio } from './managed.js';
 import { type EntrySource, entriesOf } from './sounds/entries.js';
 import { writeManifests } from './sounds/fairseq.js';
-import { fillShards, type Sound } from './sounds/shards.js';
+import { fillShards, SHARD_COUNTS, type Sound } from './sounds/shards.js';
 import { encodeTable, readRows } from './sounds/table.js';
 
 const ARCHIVE = 'speech_commands_v0.02.tar.gz';
@@ -44,6 +44,7 @@ export function speechCommandsWith(
     terms: `Speech Commands is published under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/).
 Cite: P. Warden: "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv 1804.03209, 2018.`,
     options: z.strictObject({}),
+    internalCounts: SHARD_COUNTS,
     files: async ({ from }) => ((await isTree(from)) ? [] : [{ name: ARCHIVE, urls: [URL], ...published }]),
     inputs: async (from) => ((await isTree(from)) ? [from] : []),
     preparedBytes: () => 1.5 * published.bytes,

@@ -1,6 +1,6 @@
 import type { DatasetStats } from '@d2v/core';
 import { out } from '../../colors.js';
-import { bytes, fitColumns, terminalWidth } from '../../format.js';
+import { bytes, fitColumns, terminalWidth, wrap } from '../../format.js';
 import { findDataset, installedModalities } from './find.js';
 import type { DataOptions } from './options.js';
 import { termsText } from './terms.js';
@@ -96,5 +96,8 @@ async function show(name: string, options: DataOptions): Promise<void> {
     lines.push('');
   }
   lines.push(stats ? `Here: ${stateOf(stats)} in ${stats.folder}` : `Not here yet: d2v data prepare ${name}`);
-  process.stdout.write(`${lines.join('\n')}\n`);
+  const width = terminalWidth();
+  process.stdout.write(
+    `${lines.flatMap((text) => text.split('\n').flatMap((line) => wrap(line, width))).join('\n')}\n`,
+  );
 }

@@ -62,7 +62,7 @@ export function terms(
   };
 }
 
-/** `--max-side 256` as the dataset's option `max_side`; a flag without a value is `true`. */
+/** `--max-side 256` as the dataset's option `max_side`. */
 async function ownOptions(
   dataset: ManagedDataset,
   rest: readonly string[],
@@ -74,7 +74,7 @@ async function ownOptions(
     if (name === undefined)
       throw new CliError(`"${rest[i]}": what is that? (one dataset at a time; add --help for what there is)`);
     const next = rest[i + 1];
-    let text = given ?? 'true';
+    let text = given ?? null;
     if (given === undefined && next !== undefined && !next.startsWith('--')) {
       text = next;
       i++;

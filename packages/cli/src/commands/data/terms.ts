@@ -20,7 +20,8 @@ export async function askTerms(
 
 /** Name, size, licence and terms. */
 export function termsText({ name, description, size, license, terms, homepage }: ManagedDataset): string {
-  const lines = [`${err.bold(name)}: ${description}; ${size}`, `Licence: ${license}`, '', terms.trim()];
+  const end = description.endsWith('?') ? '' : ';';
+  const lines = [`${err.bold(name)}: ${description}${end} ${size}`, `Licence: ${license}`, '', terms.trim()];
   if (homepage) lines.push('', homepage);
   return lines.join('\n');
 }

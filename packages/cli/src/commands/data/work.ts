@@ -78,7 +78,9 @@ export async function stats(words: readonly string[], options: DataOptions): Pro
     const whole = splits.length > 0 ? splits.join(', ') : 'not complete';
     const what = damaged.length > 0 ? `${whole}; damaged: ${damaged.join(', ')}` : whole;
     lines.push(`  prepared ${variant} (${what}): ${files} files, ${bytes(size)}`);
-    for (const [key, value] of Object.entries(counts))
+    for (const [key, value] of Object.entries(counts).filter(
+      ([name]) => !dataset.internalCounts?.includes(name),
+    ))
       lines.push(`    ${key}: ${key === 'bytes' ? bytes(value) : count(value)}`);
   }
   process.stdout.write(`${lines.join('\n')}\n`);

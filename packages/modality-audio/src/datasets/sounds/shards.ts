@@ -27,6 +27,9 @@ export interface Sound {
 /** About what a shard holds, in bytes. */
 const SHARD_BYTES = 512 * 2 ** 20;
 
+/** Counts of a shard that say where the next one goes on. */
+export const SHARD_COUNTS = ['groups', 'ends'] as const;
+
 export interface FillOptions {
   /** Of the steps (`<key>/00000`) and of the shards (`<key>-00000.tar`). */
   key: string;
