@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { cudaCompiler, hasDriver } from '../packages/cuda-kernels/scripts/nvcc.mjs';
 import { pnpm, run } from './pnpm.mjs';
 
 const MIN_NODE = [20, 19];
@@ -57,6 +58,8 @@ export function setup() {
   }
   // Part of the build's cache key: an addon built without oneDNN is not reused once oneDNN is there.
   process.env.D2V_ONEDNN ??= hasOneDnn() ? 'ON' : 'OFF';
+  // Likewise for CUDA: the GPU's kernels are compiled as soon as a driver and nvcc are there.
+  if (hasDriver() && cudaCompiler()) process.env.D2V_CUDA ??= 'ON';
   const steps = [
     ['install', '--frozen-lockfile', '--silent'],
     ['exec', 'turbo', 'run', 'build', '--output-logs=errors-only', '--log-order=grouped'],

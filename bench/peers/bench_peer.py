@@ -74,6 +74,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     torch.set_default_device(args.device)
+    torch.backends.cudnn.benchmark = True
     torch.manual_seed(1)
     batch, cfg = PRESETS[args.modality][args.preset]
     batch = args.batch or batch
@@ -90,7 +91,7 @@ def main() -> None:
             'threads': torch.get_num_threads(), 'config': {'batch': batch, **dataclasses.asdict(cfg)},
         }  # fmt: skip
         measured = measure(trainer, source, updates)
-        print(json.dumps({**about, **measured, 'peak_rss': peak_memory(args.device)}), flush=True)
+        print(json.dumps({**about, **measured, 'peak_memory': peak_memory(args.device)}), flush=True)
 
     if not args.serve:
         answer(args.updates)

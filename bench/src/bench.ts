@@ -97,8 +97,10 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
     const last = memoryPoint(0, device);
     const shape = workload.shape(config, runner.meanKept);
     const flops = updateFlops(shape);
-    const about = { samples: shape.samples, flops, peak: peak.best };
-    const { isa, gemm, threads } = k.deviceInfo();
+    const about = { samples: shape.samples, flops, peak: peak.best, updates: perRound * workload.rounds };
+    const { isa, gemm, threads } = k.deviceInfo(device);
+    // Of a GPU that of tensors counts, on both sides.
+    const peakMemory = onGpu(device) ? last.peak : process.resourceUsage().maxRSS * 1024;
     const report: BenchReport = {
       modality: options.modality,
       preset: workload.preset,
@@ -112,9 +114,9 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
       clones: shape.clones,
       flops,
       gemmPeak: { flopsPerSecond: peak.best, shapes: peak.shapes },
-      ours: side('ours', seconds, { ...about, peakRss: process.resourceUsage().maxRSS * 1024 }),
+      ours: side('ours', seconds, { ...about, peakMemory }),
       peers: peers.map((peer) => ({
-        ...side(peer.name, peer.seconds, { ...about, peakRss: peer.last!.peak_rss }),
+        ...side(peer.name, peer.seconds, { ...about, peakMemory: peer.last!.peak_memory }),
         ratio: median(peer.seconds) / median(seconds),
       })),
       ...(missing && { peerMissing: missing }),

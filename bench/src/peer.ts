@@ -13,7 +13,8 @@ export interface PeerAnswer {
   threads: number;
   config: Record<string, unknown>;
   seconds: number[];
-  peak_rss: number;
+  /** Bytes: of the process, or of a GPU by tensors. */
+  peak_memory: number;
 }
 
 /** Why the peer cannot run here, or null. */

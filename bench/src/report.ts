@@ -1,6 +1,7 @@
 /** The result of a run, as an object (`--json`) and as text. */
 import type { UpdateFlops } from './flops.js';
 import type { MemoryReport } from './memory.js';
+import { onGpu } from './options.js';
 import type { ProfileReport } from './profile.js';
 import { median, quantile } from './statistics.js';
 import { formatTable } from './table.js';
@@ -17,8 +18,8 @@ export interface Side {
   flopsPerSecond: number;
   /** Of the GEMM peak. */
   shareOfPeak: number;
-  /** Largest memory of the process, bytes. */
-  peakRss: number;
+  /** Most memory, bytes: of the process, or of a GPU by tensors. */
+  peakMemory: number;
   /** How many times faster ours is (median over median); for peers. */
   ratio?: number;
 }
@@ -50,19 +51,19 @@ export interface BenchReport {
 export function side(
   name: string,
   seconds: readonly number[],
-  about: { samples: number; flops: UpdateFlops; peak: number; peakRss: number },
+  about: { samples: number; flops: UpdateFlops; peak: number; updates: number; peakMemory: number },
 ): Side {
   const stepSeconds = median(seconds);
   const flopsPerSecond = about.flops.total / stepSeconds;
   return {
     name,
-    updates: seconds.length,
+    updates: about.updates,
     stepSeconds,
     stepSeconds90: quantile(seconds, 0.9),
     samplesPerSecond: about.samples / stepSeconds,
     flopsPerSecond,
     shareOfPeak: flopsPerSecond / about.peak,
-    peakRss: about.peakRss,
+    peakMemory: about.peakMemory,
   };
 }
 
@@ -105,11 +106,11 @@ function sides(r: BenchReport): string {
   const rows = [
     row('', (s) => s.name),
     row('step time, median', (s) => `${s.stepSeconds.toFixed(3)} s`),
-    row('9 of 10 below', (s) => `${s.stepSeconds90.toFixed(3)} s`),
+    row(`9 of 10 ${onGpu(r.device) ? 'rounds ' : ''}below`, (s) => `${s.stepSeconds90.toFixed(3)} s`),
     row('samples/s', (s) => s.samplesPerSecond.toFixed(1)),
     row('model GFLOP/s', (s) => giga(s.flopsPerSecond)),
     row('share of GEMM peak', (s) => percent(s.shareOfPeak)),
-    row('peak memory of process', (s) => mebi(s.peakRss)),
+    row(`peak memory of ${onGpu(r.device) ? 'tensors' : 'process'}`, (s) => mebi(s.peakMemory)),
     row('updates measured', (s) => String(s.updates)),
   ];
   if (r.peers.length > 0)

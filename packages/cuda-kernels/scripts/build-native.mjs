@@ -18,7 +18,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cudaCompiler } from './nvcc.mjs';
+import { cudaCompiler, hasDriver } from './nvcc.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const options = {
@@ -45,12 +45,8 @@ if (!/^\d+[a-z]?(-real|-virtual)?(;\d+[a-z]?(-real|-virtual)?)*$/.test(options.D
   process.exit(1);
 }
 const emulate = options.D2V_CUDA === 'EMULATE';
-/** Where NVIDIA's driver shows, on Linux and in WSL. */
-const driver = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1'].some(
-  existsSync,
-);
 let note;
-if (options.D2V_CUDA === 'AUTO' && process.platform !== 'win32' && !driver) {
+if (options.D2V_CUDA === 'AUTO' && process.platform !== 'win32' && !hasDriver()) {
   options.D2V_CUDA = 'OFF';
   if (cudaCompiler() !== null)
     note = 'CUDA: not compiled, there is no NVIDIA driver here (D2V_CUDA=ON compiles it anyway)';

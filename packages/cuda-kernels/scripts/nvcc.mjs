@@ -1,6 +1,12 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
+/** Whether an NVIDIA driver shows, on Linux or in WSL. */
+export const hasDriver = () =>
+  ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1'].some((file) =>
+    existsSync(file),
+  );
+
 /** The CUDA compiler that CMake finds too (native/cuda/cuda.cmake), or null where there is none. */
 export function cudaCompiler() {
   if (process.env.CUDACXX) return process.env.CUDACXX;

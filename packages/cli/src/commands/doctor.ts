@@ -124,7 +124,7 @@ function kernels(core: Core, seconds: number): Finding[] {
 function gpus({ raw }: Core): Finding[] {
   const { cuda } = raw.deviceInfo();
   const build =
-    'build the addon again where nvcc is installed (CUDA toolkit 12 or newer): npm explore @d2v/cuda-kernels -- npm run build:native';
+    'build the addon again where nvcc is installed (CUDA toolkit 12 or newer): npm explore @d2v/cuda-kernels -- npm run build:native, or npm run setup in a clone of the repository';
   if (!cuda.built) {
     return cuda.driver
       ? [

@@ -4,7 +4,7 @@
 // copied into a chunk of a ring and from there by the GPU, in stream order; the host goes on at once. What comes down goes
 // the other way, through two chunks in turn.
 //
-// There is no stream of its own for copies: a batch of 64 images takes 0.8 ms of an update of more than 100 ms, and a copy
+// There is no stream of its own for copies: a batch of 64 images takes 1 to 2 % of an update (decision 0020), and a copy
 // ahead of its turn would need a second buffer on the GPU and a copy within it.
 #pragma once
 
