@@ -8,27 +8,15 @@
 
 #include "cuda_backend.h"
 #include "half.h"
-#include "launch.h"
+#include "operands.h"
 #include "staging.h"
 
 namespace d2v::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
 /// No position: larger than any, and exact as a double.
 constexpr int64_t kNone = int64_t{1} << 62;
-/// Blocks that fill the GPU; a thread takes every so many'th piece.
-constexpr int kBlocksPerMultiprocessor = 8;
-
-Grid gridFor(int64_t pieces, const DeviceProperties& device) {
-  const int64_t most = static_cast<int64_t>(device.multiprocessors) * kBlocksPerMultiprocessor;
-  const int64_t blocks = blocksFor(pieces, kThreads);
-  return {blocks < most ? blocks : most};
-}
-
-D2V_DEVICE int64_t firstPiece() { return static_cast<int64_t>(blockX()) * threadCount() + threadX(); }
-D2V_DEVICE int64_t pieceStep() { return static_cast<int64_t>(gridX()) * threadCount(); }
 
 // Limits as constants, since <limits> has host functions.
 template <typename T>
@@ -76,43 +64,30 @@ constexpr bool isCommon = (std::is_same_v<From, float> && std::is_same_v<To, Bf1
 constexpr int kNeighbours = 8;
 
 template <typename From, typename To, int N>
-D2V_KERNEL(kThreads) castKernel(const From* src, To* dst, int64_t n) {
-  const int64_t pieces = n / N;
-  for (int64_t i = firstPiece(); i < pieces; i += pieceStep()) {
-    if constexpr (N == 1) {
-      dst[i] = convert<To>(src[i]);
-    } else {
-      const Vec<From, N> from = reinterpret_cast<const Vec<From, N>*>(src)[i];
-      Vec<To, N> to;
+D2V_KERNEL(kLoopThreads) castKernel(const From* src, To* dst, int64_t n) {
+  forPieces<N>(n, [&](int64_t i, auto width) {
+    constexpr int each = width;
+    const auto from = *reinterpret_cast<const Vec<From, each>*>(src + i);
+    Vec<To, each> to;
 #pragma unroll
-      for (int j = 0; j < N; ++j) to[j] = convert<To>(from[j]);
-      reinterpret_cast<Vec<To, N>*>(dst)[i] = to;
-    }
-  }
-  if constexpr (N > 1) {
-    const int64_t i = pieces * N + firstPiece();
-    if (i < n) dst[i] = convert<To>(src[i]);
-  }
+    for (int j = 0; j < each; ++j) to[j] = convert<To>(from[j]);
+    *reinterpret_cast<Vec<To, each>*>(dst + i) = to;
+  });
 }
 
 template <typename T>
-D2V_KERNEL(kThreads) fillKernel(T* dst, double value, int64_t n) {
+D2V_KERNEL(kLoopThreads) fillKernel(T* dst, double value, int64_t n) {
   const T filled = convert<T>(value);
-  for (int64_t i = firstPiece(); i < n; i += pieceStep()) dst[i] = filled;
+  forPieces<1>(n, [&](int64_t i, auto) { dst[i] = filled; });
 }
 
-D2V_KERNEL(kThreads)
+D2V_KERNEL(kLoopThreads)
 rangeKernel(const int32_t* values, int64_t n, int64_t lo, int64_t hi, int64_t except, int64_t* first) {
-  for (int64_t i = firstPiece(); i < n; i += pieceStep()) {
+  forPieces<1>(n, [&](int64_t i, auto) {
     const int64_t x = values[i];
-    if ((x < lo || x >= hi) && x != except) {
-      atomicMin(first, i);
-      return;  // later ones of this thread do not matter
-    }
-  }
+    if ((x < lo || x >= hi) && x != except) atomicMin(first, i);
+  });
 }
-
-bool aligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
 /// Calls body with a value of the type that stands for `t`.
 template <typename Body>
@@ -144,7 +119,7 @@ void CudaBackend::fill(void* dst, DType t, double value, int64_t n) {
   }
   withType(t, [&](auto kind) {
     using T = decltype(kind);
-    launch(fillKernel<T>, gridFor(n, properties_), kThreads, 0, stream_, static_cast<T*>(dst), value, n);
+    launch(fillKernel<T>, loopGrid(n, properties_), kLoopThreads, 0, stream_, static_cast<T*>(dst), value, n);
   });
 }
 
@@ -160,12 +135,13 @@ void CudaBackend::cast(const void* src, DType from, void* dst, DType to, int64_t
       const auto* in = static_cast<const From*>(src);
       auto* out = static_cast<To*>(dst);
       if constexpr (isCommon<From, To>) {
-        if (aligned(in, kNeighbours * sizeof(From)) && aligned(out, kNeighbours * sizeof(To))) {
-          launch(castKernel<From, To, kNeighbours>, gridFor(blocksFor(n, kNeighbours), properties_), kThreads, 0, stream_, in, out, n);
+        if (allAligned({in}, kNeighbours * sizeof(From)) && allAligned({out}, kNeighbours * sizeof(To))) {
+          launch(castKernel<From, To, kNeighbours>, loopGrid(blocksFor(n, kNeighbours), properties_),
+                 kLoopThreads, 0, stream_, in, out, n);
           return;
         }
       }
-      launch(castKernel<From, To, 1>, gridFor(n, properties_), kThreads, 0, stream_, in, out, n);
+      launch(castKernel<From, To, 1>, loopGrid(n, properties_), kLoopThreads, 0, stream_, in, out, n);
     });
   });
 }
@@ -193,7 +169,7 @@ int64_t CudaBackend::findOutOfRange(const int32_t* values, int64_t n, int64_t lo
   Workspace found(memory_, sizeof(int64_t));
   auto* first = found.as<int64_t>();
   launch(fillKernel<int64_t>, {1}, kWarp, 0, stream_, first, static_cast<double>(kNone), int64_t{1});
-  launch(rangeKernel, gridFor(n, properties_), kThreads, 0, stream_, values, n, lo, hi, except, first);
+  launch(rangeKernel, loopGrid(n, properties_), kLoopThreads, 0, stream_, values, n, lo, hi, except, first);
   int64_t position = 0;
   toHost(&position, first, sizeof position);
   return position == kNone ? -1 : position;
