@@ -178,6 +178,12 @@ struct AdamArgs {
 /// before clipping, [kGradFactor] what Adam multiplies them by, [kGradApplied] 1, or 0 for an update that must change nothing.
 enum GradControl : int { kGradNorm, kGradFactor, kGradApplied, kGradControlSize };
 
+/// Recorded sequences of work, since the device was opened.
+struct GraphStats {
+  int64_t started = 0;
+  int64_t made = 0;  // of those, how many were of a form that no earlier one had
+};
+
 /// A piece of device memory that the host wants.
 struct Piece {
   const void* src;
@@ -212,6 +218,11 @@ class Backend {
   virtual void enter() {}
   /// Waits for everything in flight.
   virtual void synchronize() {}
+  /// From here to `startGraph` a backend that can may keep what is enqueued, to start it as a whole; whatever waits for it
+  /// starts it, too.
+  virtual void recordGraph() {}
+  virtual void startGraph() {}
+  virtual GraphStats graphStats() const { return {}; }
 
   // --- memory (n elements unless said otherwise)
   virtual void fill(void* dst, DType t, double value, int64_t n) = 0;

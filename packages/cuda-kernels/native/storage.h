@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -38,6 +39,9 @@ class Allocator {
   void empty() noexcept;
   const MemoryStats& stats() const { return stats_; }
   void resetPeak() { stats_.peak = stats_.current; }
+
+  /// Called before memory goes back to the system.
+  std::function<void()> beforeFree = [] {};
 
   /// What a request occupies. Small: its class, of which there are 8 per power of two (at most 12.5 % lost). Large:
   /// granules of a segment.

@@ -2,20 +2,34 @@
 
 #include "gemm_library.h"
 #include "staging.h"
+#include "work_stream.h"
 
 namespace d2v::cuda {
 
-CudaBackend::CudaBackend(int device, Allocator& memory)
-    : device_(device), name_("cuda:" + std::to_string(device)), memory_(memory), properties_(propertiesOf(device)) {
-  useDevice(device_);
-  stream_ = createStream();
+namespace {
+
+std::unique_ptr<WorkStream> openStream(int device) {
+  useDevice(device);
+  return std::make_unique<WorkStream>();
 }
 
-CudaBackend::~CudaBackend() {
-  staging_.reset();
-  gemm_.reset();
-  destroyStream(stream_);
+}  // namespace
+
+CudaBackend::CudaBackend(int device, Allocator& memory)
+    : device_(device),
+      name_("cuda:" + std::to_string(device)),
+      memory_(memory),
+      properties_(propertiesOf(device)),
+      work_(openStream(device)),
+      stream_(work_->get()) {
+  memory_.beforeFree = [this] { work_->flushQuietly(); };  // what is recorded may be about that memory
 }
+
+CudaBackend::~CudaBackend() { memory_.beforeFree = [] {}; }
+
+void CudaBackend::recordGraph() { work_->record(); }
+void CudaBackend::startGraph() { work_->flush(); }
+GraphStats CudaBackend::graphStats() const { return work_->graphs(); }
 
 std::string CudaBackend::isa() const {
   return "sm_" + std::to_string(properties_.major) + std::to_string(properties_.minor);
@@ -28,6 +42,6 @@ GemmLibrary& CudaBackend::gemm() {
   return *gemm_;
 }
 
-void CudaBackend::synchronize() { cuda::synchronize(stream_); }
+void CudaBackend::synchronize() { work_->synchronize(); }
 
 }  // namespace d2v::cuda

@@ -1,4 +1,4 @@
-// The CUDA backend's class: one GPU, one stream. Each family of ops has a .cu file of its own, which holds the kernels and
+// The CUDA backend's class: one GPU, one stream of work. Each family of ops has a .cu file of its own, which holds the kernels and
 // the methods that launch them; the matrix products (gemm.cc) call a library.
 //
 // Everything a method does is enqueued in `stream_` and has not happened when it returns; only toHost, synchronize and
@@ -19,6 +19,7 @@ struct ConvContext;
 class GemmLibrary;
 struct GemmProblem;
 class Staging;
+class WorkStream;
 
 /// Device memory of GPU number `device`: the caching allocator on top of the driver.
 std::unique_ptr<Allocator> makeDeviceAllocator(int device);
@@ -37,6 +38,9 @@ class CudaBackend final : public Backend {
   bool asynchronous() const override { return true; }
   void enter() override { useDevice(device_); }
   void synchronize() override;
+  void recordGraph() override;
+  void startGraph() override;
+  GraphStats graphStats() const override;
 
   void fill(void* dst, DType t, double value, int64_t n) override;
   void cast(const void* src, DType from, void* dst, DType to, int64_t n) override;
@@ -123,7 +127,8 @@ class CudaBackend final : public Backend {
   const std::string name_;
   Allocator& memory_;
   DeviceProperties properties_;
-  Stream stream_ = nullptr;
+  const std::unique_ptr<WorkStream> work_;
+  const Stream stream_;  // of work_
   std::unique_ptr<GemmLibrary> gemm_;
   std::unique_ptr<Staging> staging_;  // made and used by memory.cu
 };

@@ -27,7 +27,10 @@ class DeviceAllocator final : public Allocator {
     }
     return cuda::allocate(bytes);
   }
-  void systemFree(void* data, size_t) noexcept override { cuda::release(data); }
+  void systemFree(void* data, size_t) noexcept override {
+    beforeFree();
+    cuda::release(data);
+  }
   uint64_t capacity() const override { return static_cast<uint64_t>(freeMemory()); }
   bool plenty(uint64_t held) const override { return held <= half_; }
   std::string deviceName() const override { return "cuda:" + std::to_string(device_); }

@@ -1,5 +1,5 @@
-// What the backend needs of the CUDA runtime: memory, streams, events. driver_gpu.cc calls it; emulator/driver_host.cc
-// stands in for it on the host, where everything has happened when a call returns.
+// What the backend needs of the CUDA runtime: memory, streams, events, graphs. driver_gpu.cc calls it; in tests without a
+// GPU emulator/driver_host.cc and emulator/streams.cc stand in for it.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +9,15 @@
 
 struct CUstream_st;
 struct CUevent_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
 
 namespace d2v::cuda {
 
 using Stream = CUstream_st*;
 using Event = CUevent_st*;
+using Graph = CUgraph_st*;
+using Executable = CUgraphExec_st*;
 
 /// A call of the CUDA runtime failed; the message names the call and the cause.
 class DriverError : public std::runtime_error {
@@ -50,6 +54,22 @@ bool done(Event event);
 void wait(Event event);
 /// The stream waits.
 void wait(Stream stream, Event event);
+
+/// What is enqueued in the stream from now on is not done but kept. Until the end nothing may wait for the stream, and it
+/// may wait for no other.
+void beginRecording(Stream stream);
+/// What was enqueued since beginRecording; to be destroyed.
+Graph endRecording(Stream stream);
+size_t nodesOf(Graph graph);
+void destroyGraph(Graph graph) noexcept;
+/// A graph that can be started. Takes milliseconds.
+Executable instantiate(Graph graph);
+/// Gives the executable the graph's kernels and arguments, from its next start on. False, with nothing changed, if the graph
+/// is another sequence of kernels and copies.
+bool update(Executable executable, Graph graph);
+void destroyExecutable(Executable executable) noexcept;
+/// Enqueues all of it.
+void start(Executable executable, Stream stream);
 
 /// Device memory; null if there is not enough.
 void* allocate(size_t bytes) noexcept;

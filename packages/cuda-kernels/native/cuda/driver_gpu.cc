@@ -10,6 +10,8 @@ namespace {
 
 cudaStream_t native(Stream stream) { return reinterpret_cast<cudaStream_t>(stream); }
 cudaEvent_t native(Event event) { return reinterpret_cast<cudaEvent_t>(event); }
+cudaGraph_t native(Graph graph) { return reinterpret_cast<cudaGraph_t>(graph); }
+cudaGraphExec_t native(Executable executable) { return reinterpret_cast<cudaGraphExec_t>(executable); }
 
 std::string versionText(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
@@ -99,6 +101,42 @@ bool done(Event event) {
 void wait(Event event) { check(cudaEventSynchronize(native(event)), "cudaEventSynchronize"); }
 void wait(Stream stream, Event event) {
   check(cudaStreamWaitEvent(native(stream), native(event), 0), "cudaStreamWaitEvent");
+}
+
+// Relaxed: the allocator may take memory from the driver while an update is recorded.
+void beginRecording(Stream stream) {
+  check(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+}
+Graph endRecording(Stream stream) {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(native(stream), &graph), "cudaStreamEndCapture");
+  return reinterpret_cast<Graph>(graph);
+}
+size_t nodesOf(Graph graph) {
+  size_t count = 0;
+  check(cudaGraphGetNodes(native(graph), nullptr, &count), "cudaGraphGetNodes");
+  return count;
+}
+void destroyGraph(Graph graph) noexcept { cudaGraphDestroy(native(graph)); }
+
+Executable instantiate(Graph graph) {
+  cudaGraphExec_t executable = nullptr;
+  check(cudaGraphInstantiate(&executable, native(graph), 0), "cudaGraphInstantiate");
+  return reinterpret_cast<Executable>(executable);
+}
+bool update(Executable executable, Graph graph) {
+  cudaGraphExecUpdateResultInfo result{};
+  const cudaError_t status = cudaGraphExecUpdate(native(executable), native(graph), &result);
+  if (status == cudaErrorGraphExecUpdateFailure) {
+    cudaGetLastError();
+    return false;
+  }
+  check(status, "cudaGraphExecUpdate");
+  return true;
+}
+void destroyExecutable(Executable executable) noexcept { cudaGraphExecDestroy(native(executable)); }
+void start(Executable executable, Stream stream) {
+  check(cudaGraphLaunch(native(executable), native(stream)), "cudaGraphLaunch");
 }
 
 void* allocate(size_t bytes) noexcept {

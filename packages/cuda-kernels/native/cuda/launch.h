@@ -10,6 +10,7 @@
 #include <cuda_runtime.h>
 #else
 #include "emulator/emulator.h"
+#include "emulator/streams.h"
 #endif
 
 #include "driver.h"
@@ -53,9 +54,10 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, size_t shared
   kernel<<<blocks, static_cast<unsigned>(threads), sharedBytes, stream>>>(static_cast<Parameters>(args)...);
   check(cudaGetLastError(), "launch of a kernel");
 #else
-  (void)stream;
-  emulator::run(grid.x, grid.y, grid.z, threads, sharedBytes, [&] { kernel(static_cast<Parameters>(args)...); },
-                reinterpret_cast<const void*>(kernel));
+  emulator::enqueue(stream, emulator::Node::Kernel, [=] {
+    emulator::run(grid.x, grid.y, grid.z, threads, sharedBytes, [&] { kernel(static_cast<Parameters>(args)...); },
+                  reinterpret_cast<const void*>(kernel));
+  });
 #endif
 }
 

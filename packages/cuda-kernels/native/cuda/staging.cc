@@ -46,46 +46,59 @@ namespace {
 /// next ones come after them.
 class PinnedReadback final : public Readback {
  public:
-  PinnedReadback(std::shared_ptr<PinnedPool> pool, const std::vector<Piece>& pieces, Stream stream)
-      : pool_(std::move(pool)) {
+  PinnedReadback(std::shared_ptr<PinnedPool> pool, const std::vector<Piece>& pieces, WorkStream& work)
+      : pool_(std::move(pool)), work_(work) {
     size_t bytes = 0;
     for (const Piece& p : pieces) bytes += static_cast<size_t>(p.bytes);
     memory_ = pool_->take(bytes);
     char* target = memory_->data();
     for (const Piece& p : pieces) {
-      copy(target, p.src, static_cast<size_t>(p.bytes), stream);
+      copy(target, p.src, static_cast<size_t>(p.bytes), work_.get());
       target += p.bytes;
     }
-    record(memory_->event(), stream);
+    work_.mark(memory_->event());
   }
   ~PinnedReadback() override { pool_->give(std::move(memory_)); }
 
   const char* wait() override {
-    cuda::wait(memory_->event());
+    work_.wait(memory_->event());
     return memory_->data();
   }
 
  private:
   std::shared_ptr<PinnedPool> pool_;
+  WorkStream& work_;
   std::unique_ptr<Pinned> memory_;
 };
 
 }  // namespace
 
+Staging::Chunk::Chunk() : twin(static_cast<char*>(allocate(kChunk))) {
+  if (twin == nullptr) throw OutOfMemory("out of memory on the GPU: " + formatBytes(kChunk) + " for copies requested");
+  arrived = createEvent();
+}
+
+Staging::Chunk::~Chunk() {
+  destroyEvent(arrived);
+  release(twin);
+}
+
 Staging::~Staging() {
   try {
-    synchronize(stream_);
-  } catch (const DriverError&) {
-    // A sticky error, which the op that met it has reported.
+    work_.synchronize();
+    synchronize(copies_);
+  } catch (const std::exception&) {
+    // An error of the GPU, which the op that met it has reported.
   }
+  destroyStream(copies_);
 }
 
 void Staging::next() {
   if (!ring_.empty()) {
-    record(ring_[current_]->memory.event(), stream_);
+    work_.mark(ring_[current_]->memory.event());
     const size_t oldest = (current_ + 1) % ring_.size();
-    if (ring_.size() == kChunks || done(ring_[oldest]->memory.event())) {
-      wait(ring_[oldest]->memory.event());
+    if (ring_.size() == kChunks || work_.done(ring_[oldest]->memory.event())) {
+      work_.wait(ring_[oldest]->memory.event());
       current_ = oldest;
       ring_[current_]->used = 0;
       return;
@@ -104,7 +117,14 @@ void Staging::up(void* dst, const void* host, size_t bytes) {
     const size_t part = std::min(bytes, kChunk - chunk.used);
     char* staged = chunk.memory.data() + chunk.used;
     std::memcpy(staged, source, part);
-    copy(target, staged, part, stream_);
+    if (part >= kLarge) {
+      char* arriving = chunk.twin + chunk.used;
+      copy(arriving, staged, part, copies_);
+      record(chunk.arrived, copies_);
+      work_.after(chunk.arrived);
+      staged = arriving;
+    }
+    copy(target, staged, part, work_.get());
     chunk.used = std::min(kChunk, (chunk.used + part + 63) / 64 * 64);
     target += part;
     source += part;
@@ -124,19 +144,19 @@ void Staging::down(void* host, const void* src, size_t bytes) {
   for (size_t i = 0; i < parts + 1; ++i) {
     if (i < parts) {
       Pinned& chunk = *down_[i % 2];
-      copy(chunk.data(), source + i * kChunk, size(i), stream_);
-      record(chunk.event(), stream_);
+      copy(chunk.data(), source + i * kChunk, size(i), work_.get());
+      work_.mark(chunk.event());
     }
     if (i > 0) {
       Pinned& chunk = *down_[(i - 1) % 2];
-      wait(chunk.event());
+      work_.wait(chunk.event());
       std::memcpy(target + (i - 1) * kChunk, chunk.data(), size(i - 1));
     }
   }
 }
 
 std::unique_ptr<Readback> Staging::readback(const std::vector<Piece>& pieces) {
-  return std::make_unique<PinnedReadback>(pool_, pieces, stream_);
+  return std::make_unique<PinnedReadback>(pool_, pieces, work_);
 }
 
 }  // namespace d2v::cuda

@@ -1,11 +1,11 @@
 // Page-locked host memory between JavaScript's arrays and the GPU.
 //
 // A copy that shall run beside the host's work needs page-locked memory, which JavaScript's arrays are not. What goes up is
-// copied into a chunk of a ring and from there by the GPU, in stream order; the host goes on at once. What comes down goes
-// the other way, through two chunks in turn.
-//
-// There is no stream of its own for copies: a batch of 64 images takes 1 to 2 % of an update (decision 0020), and a copy
-// ahead of its turn would need a second buffer on the GPU and a copy within it.
+// copied into a chunk of a ring and from there by the GPU; the host goes on at once. Small pieces are copied in the stream
+// of the kernels. Large ones (images, sounds) go up in a stream of their own, beside the kernels of the update before, to the
+// chunk's twin on the GPU, and from there to their place in the order of the kernels: at the speed of the GPU's memory, that
+// is in no time. So nothing but the chunks has to be guarded against an early copy. What comes down goes through two chunks
+// in turn.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 
 #include "../backend.h"
 #include "driver.h"
+#include "work_stream.h"
 
 namespace d2v::cuda {
 
@@ -48,9 +49,11 @@ class PinnedPool {
 
 class Staging {
  public:
-  explicit Staging(Stream stream) : stream_(stream) {}
+  explicit Staging(WorkStream& work) : work_(work), copies_(createStream()) {}
   /// Waits for copies under way.
   ~Staging();
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
 
   /// Enqueues dst = host. The host memory may change when it returns. Waits only for chunks of the ring: when the GPU is
   /// `kChunks` chunks behind.
@@ -62,15 +65,23 @@ class Staging {
  private:
   /// Two updates of the largest batches (64 images in f32 are 37 MiB) fit.
   static constexpr size_t kChunk = size_t{8} << 20, kChunks = 12;
+  /// Smaller pieces take less time than the two events and the second copy.
+  static constexpr size_t kLarge = size_t{256} << 10;
 
+  /// Its event: the GPU is done with what was enqueued from it.
   struct Chunk {
+    Chunk();
+    ~Chunk();
     Pinned memory{kChunk};
+    char* twin;             // on the GPU
+    Event arrived;          // in the twin
     size_t used = 0;
   };
   /// Makes `current_` a chunk that nothing uses.
   void next();
 
-  Stream stream_;
+  WorkStream& work_;
+  Stream copies_;
   std::vector<std::unique_ptr<Chunk>> ring_;  // in the order of their use, from the one after `current_`
   size_t current_ = 0;
   std::unique_ptr<Pinned> down_[2];

@@ -46,6 +46,13 @@ int orders(Run&& run) {
 }
 constexpr int kAll = sizeof kOrders / sizeof kOrders[0];
 
+/// Launches a kernel and waits for it.
+template <typename... Parameters, typename... Args>
+void launchAndWait(void (*kernel)(Parameters...), Grid grid, int threads, size_t sharedBytes, Args... args) {
+  launch(kernel, grid, threads, sharedBytes, nullptr, args...);
+  synchronize(nullptr);
+}
+
 // --- threads, blocks, barriers
 D2V_KERNEL(128) whereEachIs(int* out) {
   const int block = (blockZ() * gridY() + blockY()) * gridX() + blockX();
@@ -53,7 +60,7 @@ D2V_KERNEL(128) whereEachIs(int* out) {
 }
 bool placesAreRight() {
   std::vector<int> out(2 * 3 * 4 * 64, -1);
-  launch(whereEachIs, Grid{4, 3, 2}, 64, 0, nullptr, out.data());
+  launchAndWait(whereEachIs, Grid{4, 3, 2}, 64, 0, out.data());
   for (size_t i = 0; i < out.size(); ++i) {
     if (out[i] != static_cast<int>(i / 64 * 1000 + i % 64)) return false;
   }
@@ -69,7 +76,7 @@ D2V_KERNEL(128) reverse(int* out, bool wait) {
 }
 bool reverses(bool wait) {
   std::vector<int> out(128);
-  launch(reverse, Grid{1}, 128, 128 * 4, nullptr, out.data(), wait);
+  launchAndWait(reverse, Grid{1}, 128, 128 * 4, out.data(), wait);
   for (int i = 0; i < 128; ++i) {
     if (out[static_cast<size_t>(i)] != 127 - i) return false;
   }
@@ -88,7 +95,7 @@ D2V_KERNEL(64) twoRounds(int* out, bool wait) {
 }
 bool roundsAreRight(bool wait) {
   std::vector<int> out(128);
-  launch(twoRounds, Grid{1}, 64, 4, nullptr, out.data(), wait);
+  launchAndWait(twoRounds, Grid{1}, 64, 4, out.data(), wait);
   for (int i = 0; i < 128; ++i) {
     if (out[static_cast<size_t>(i)] != i / 64) return false;
   }
@@ -101,7 +108,7 @@ D2V_KERNEL(96) sums(float* out) {
 }
 bool sumsAreRight() {
   std::vector<float> out(96);
-  launch(sums, Grid{1}, 96, 32 * 4, nullptr, out.data());
+  launchAndWait(sums, Grid{1}, 96, 32 * 4, out.data());
   for (float v : out) {
     if (v != 95 * 96 / 2) return false;
   }
@@ -134,7 +141,7 @@ D2V_KERNEL(64) shuffles(int* out) {
 }
 bool shufflesAreRight() {
   std::vector<int> out(64 * 4);
-  launch(shuffles, Grid{1}, 64, 0, nullptr, out.data());
+  launchAndWait(shuffles, Grid{1}, 64, 0, out.data());
   for (int t = 0; t < 64; ++t) {
     const int first = t / 32 * 32, lane = t % 32;
     uint32_t votes = 0;
@@ -166,7 +173,7 @@ int copied(Waits waits) {
   alignas(16) float in[128];
   for (int i = 0; i < 128; ++i) in[i] = static_cast<float>(i);
   float out[192];
-  launch(copies, Grid{1}, 32, 192 * 4, nullptr, in, out, waits);
+  launchAndWait(copies, Grid{1}, 32, 192 * 4, in, out, waits);
   int right = 0;
   for (int i = 0; i < 192; ++i) right += out[i] == (i < 128 ? static_cast<float>(i) : 0.0f);
   return right;
@@ -186,7 +193,7 @@ D2V_KERNEL(64) copiesTooEarly(const float* in, float* out, bool wait) {
 bool readsBeforeTheCopy(bool wait) {
   const float in = 7;
   float out[64];
-  launch(copiesTooEarly, Grid{1}, 64, 64 * 4, nullptr, &in, out, wait);
+  launchAndWait(copiesTooEarly, Grid{1}, 64, 64 * 4, &in, out, wait);
   for (float v : out) {
     if (v != 5) return false;
   }
@@ -231,7 +238,7 @@ bool productsAreRight(bool transposed) {
   for (int i = 0; i < 256; ++i) a[i] = toBf16(static_cast<float>(small(i)));
   for (int i = 0; i < 128; ++i) b[transposed ? i % 8 * 16 + i / 8 : i] = toBf16(static_cast<float>(small(i + 3)));
   float c[128];
-  launch(product, Grid{1}, 32, 768, nullptr, a, b, c, transposed);
+  launchAndWait(product, Grid{1}, 32, 768, a, b, c, transposed);
   for (int i = 0; i < 128; ++i) {
     int sum = 1;
     for (int k = 0; k < 16; ++k) sum += small(i / 8 * 16 + k) * small(k * 8 + i % 8 + 3);
@@ -243,7 +250,7 @@ bool tf32ProductsAreRight() {
   float a[128], b[64], c[128];
   for (int i = 0; i < 128; ++i) a[i] = static_cast<float>(small(i));
   for (int i = 0; i < 64; ++i) b[i] = static_cast<float>(small(i + 3));
-  launch(productTf32, Grid{1}, 32, 0, nullptr, a, b, c);
+  launchAndWait(productTf32, Grid{1}, 32, 0, a, b, c);
   for (int i = 0; i < 128; ++i) {
     int sum = 0;
     for (int k = 0; k < 8; ++k) sum += small(i / 8 * 8 + k) * small(k * 8 + i % 8 + 3);
@@ -264,7 +271,7 @@ D2V_KERNEL(64) counts(uint32_t* counter, int64_t* least) {
 bool atomicsAreRight() {
   uint32_t counter = 1;
   int64_t least = 100;
-  launch(counts, Grid{3}, 64, 0, nullptr, &counter, &least);
+  launchAndWait(counts, Grid{3}, 64, 0, &counter, &least);
   return counter == 1 + 2 * 3 * 64 && least == -5;
 }
 
@@ -272,8 +279,75 @@ template <typename... Parameters, typename... Args>
 bool launchReports(const std::string& text, int threads, size_t sharedBytes, void (*kernel)(Parameters...),
                    Args... args) {
   return orders([&] {
-           return reports(text, [&] { launch(kernel, Grid{1}, threads, sharedBytes, nullptr, args...); });
+           return reports(text, [&] { launchAndWait(kernel, Grid{1}, threads, sharedBytes, args...); });
          }) == kAll;
+}
+
+// --- streams, events, graphs
+D2V_KERNEL(32) fillWith(float* out, float value) { out[threadX()] = value; }
+D2V_KERNEL(32) addOne(float* x) { x[threadX()] += 1; }
+
+/// A stream writes what another one adds to.
+bool addsWhatArrived(bool waits) {
+  float x[32] = {};
+  const Stream first = createStream(), second = createStream();
+  const Event arrived = createEvent();
+  launch(fillWith, Grid{1}, 32, 0, first, x, 5.0f);
+  record(arrived, first);
+  if (waits) wait(second, arrived);
+  launch(addOne, Grid{1}, 32, 0, second, x);
+  synchronize(second);
+  synchronize(first);
+  destroyEvent(arrived);
+  destroyStream(first);
+  destroyStream(second);
+  return x[0] == 6;
+}
+
+/// A graph runs when it is started, with the arguments it had then.
+bool graphsAreRight() {
+  float x[32] = {}, y[32] = {};
+  const Stream stream = createStream();
+  const auto recorded = [&](float* to, int more) {
+    beginRecording(stream);
+    launch(fillWith, Grid{1}, 32, 0, stream, to, 5.0f);
+    for (int i = 0; i < more; ++i) launch(addOne, Grid{1}, 32, 0, stream, to);
+    return endRecording(stream);
+  };
+  const Graph toX = recorded(x, 2), toY = recorded(y, 2), longer = recorded(x, 3);
+  synchronize(stream);
+  bool fine = x[0] == 0 && nodesOf(toX) == 3;
+  const Executable executable = instantiate(toX);
+  start(executable, stream);
+  fine = fine && update(executable, toY) && !update(executable, longer);
+  start(executable, stream);
+  synchronize(stream);
+  for (const Graph graph : {toX, toY, longer}) destroyGraph(graph);
+  destroyExecutable(executable);
+  destroyStream(stream);
+  return fine && x[0] == 7 && y[0] == 7;
+}
+
+/// Whether waiting for a stream, or for another one in it, is refused while it records.
+bool waitingIsRefused() {
+  const Stream stream = createStream();
+  const Event event = createEvent();
+  const auto refused = [](auto&& call) {
+    try {
+      call();
+    } catch (const DriverError&) {
+      return true;
+    }
+    return false;
+  };
+  beginRecording(stream);
+  bool fine = refused([&] { synchronize(stream); }) && refused([&] { wait(stream, event); });
+  record(event, stream);
+  fine = fine && refused([&] { wait(event); }) && refused([&] { done(event); });
+  destroyGraph(endRecording(stream));
+  destroyEvent(event);
+  destroyStream(stream);
+  return fine;
 }
 
 int main() {
@@ -300,7 +374,7 @@ int main() {
   expect(launchReports("no multiple of its size", 32, 1024, copiesAskew, in), "copies from odd addresses");
   expect(launchReports("expected a multiple of 32", 48, 0, halfABlockWaits, none), "48 threads");
   expect(launchReports("halfABlockWaits", 64, 0, halfABlockWaits, none), "the kernel's name");
-  launch(readsUnwritten, Grid{1}, 32, 128, nullptr, out);
+  launchAndWait(readsUnwritten, Grid{1}, 32, 128, out);
   expect(std::isnan(out[0]) && std::isnan(out[31]), "shared memory begins as NaN");
 
   expect(orders([] { return copied(Waits::All) == 192; }) == kAll, "copies waited for");
@@ -312,6 +386,10 @@ int main() {
   expect(orders([] { return productsAreRight(false); }) == kAll, "a product of bf16 matrices");
   expect(orders([] { return productsAreRight(true); }) == kAll, "a product with a transposed one");
   expect(orders([] { return tf32ProductsAreRight(); }) == kAll, "a product in tf32");
+  expect(orders([] { return addsWhatArrived(true); }) == kAll, "a stream that waits for another");
+  expect(orders([] { return addsWhatArrived(false); }) < kAll, "a stream that should have waited");
+  expect(orders([] { return graphsAreRight(); }) == kAll, "graphs");
+  expect(orders([] { return waitingIsRefused(); }) == kAll, "waiting for what is being recorded");
   expect(toBf16(1.00390625f).bits == 0x3f80 && toBf16(1.01171875f).bits == 0x3f82 && packBf16(1, 2) == 0x40003f80u,
          "rounding to bf16");
   if (failures > 0) std::printf("%d failed\n", failures);

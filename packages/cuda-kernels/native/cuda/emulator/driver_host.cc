@@ -1,8 +1,10 @@
-// driver.h without a GPU: one device whose memory is the host's and whose streams have always finished.
+// driver.h without a GPU: one device whose memory is the host's. Its streams are in streams.cc.
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 
-#include "../driver.h"
+#include "streams.h"
 
 namespace d2v::cuda {
 
@@ -11,15 +13,6 @@ namespace {
 constexpr size_t kAlignment = 256;
 // Few, so that loops over more elements than the grid has threads go round.
 constexpr int kMultiprocessors = 4;
-
-template <typename Handle>
-Handle makeHandle() {
-  return reinterpret_cast<Handle>(new char);
-}
-template <typename Handle>
-void dropHandle(Handle handle) {
-  delete reinterpret_cast<char*>(handle);
-}
 
 }  // namespace
 
@@ -41,17 +34,6 @@ DeviceProperties propertiesOf(int) {
 }
 void useDevice(int) {}
 
-Stream createStream() { return makeHandle<Stream>(); }
-void destroyStream(Stream stream) noexcept { dropHandle(stream); }
-void synchronize(Stream) {}
-
-Event createEvent() { return makeHandle<Event>(); }
-void destroyEvent(Event event) noexcept { dropHandle(event); }
-void record(Event, Stream) {}
-bool done(Event) { return true; }
-void wait(Event) {}
-void wait(Stream, Event) {}
-
 void* allocate(size_t bytes) noexcept {
   const size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   void* data = std::aligned_alloc(kAlignment, size);
@@ -59,12 +41,26 @@ void* allocate(size_t bytes) noexcept {
   if (data != nullptr) std::memset(data, 0xff, size);
   return data;
 }
-void release(void* data) noexcept { std::free(data); }
+void release(void* data) noexcept {
+  try {
+    emulator::finishAll();
+  } catch (const DriverError& error) {
+    std::fprintf(stderr, "emulated driver: %s\n", error.what());
+    std::abort();
+  } catch (const std::exception&) {
+    // An error of a kernel, which nobody waits for any more.
+  }
+  std::free(data);
+}
 int64_t freeMemory() noexcept { return propertiesOf(0).memory; }
 void* allocatePinned(size_t bytes) noexcept { return std::malloc(bytes); }
 void releasePinned(void* data) noexcept { std::free(data); }
 
-void copy(void* target, const void* source, size_t bytes, Stream) { std::memmove(target, source, bytes); }
-void zero(void* target, size_t bytes, Stream) { std::memset(target, 0, bytes); }
+void copy(void* target, const void* source, size_t bytes, Stream stream) {
+  emulator::enqueue(stream, emulator::Node::Copy, [=] { std::memmove(target, source, bytes); });
+}
+void zero(void* target, size_t bytes, Stream stream) {
+  emulator::enqueue(stream, emulator::Node::Zero, [=] { std::memset(target, 0, bytes); });
+}
 
 }  // namespace d2v::cuda

@@ -67,6 +67,13 @@ class Machine {
     order_ = order;
     random_ = Random(order.seed);
   }
+  Order presentOrder() {
+    if (!ordered_) {
+      const char* order = std::getenv("D2V_EMULATOR_ORDER");
+      setOrder(order != nullptr ? parseOrder(order) : Order{});
+    }
+    return order_;
+  }
   void run(const int64_t (&grid)[3], int threads, size_t sharedBytes, const std::function<void()>& kernel,
            const void* address);
 
@@ -270,10 +277,7 @@ void Machine::runBlock() {
 void Machine::run(const int64_t (&grid)[3], int threads, size_t sharedBytes, const std::function<void()>& kernel,
                   const void* address) {
   if (running_) throw LaunchError("a kernel may not launch another");
-  if (!ordered_) {
-    const char* order = std::getenv("D2V_EMULATOR_ORDER");
-    setOrder(order != nullptr ? parseOrder(order) : Order{});
-  }
+  presentOrder();
   const auto number = [](int64_t n) { return std::to_string(n); };
   address_ = address;
   if (threads < kLanes || threads > kMostThreads || threads % kLanes != 0) {
@@ -326,6 +330,7 @@ Order parseOrder(const std::string& text) {
 }
 
 void setOrder(Order order) { machine().setOrder(order); }
+Order presentOrder() { return machine().presentOrder(); }
 
 void run(int64_t x, int64_t y, int64_t z, int threads, size_t sharedBytes, const std::function<void()>& kernel,
          const void* address) {

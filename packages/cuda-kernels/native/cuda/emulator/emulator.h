@@ -21,7 +21,7 @@ class LaunchError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// In which order blocks, warps and lanes run.
+/// In which order blocks, warps and lanes run, and what waits in streams (streams.h).
 struct Order {
   enum Kind { Ascending, Descending, Shuffled } kind = Ascending;
   uint64_t seed = 0;
@@ -30,6 +30,7 @@ struct Order {
 /// For the launches from now on. Until then: D2V_EMULATOR_ORDER, which is `ascending` (default), `descending` or
 /// `shuffled:<seed>`.
 void setOrder(Order order);
+Order presentOrder();
 Order parseOrder(const std::string& text);
 
 /// Runs `kernel` once per thread of x * y * z blocks. `address` is the kernel's, for messages.

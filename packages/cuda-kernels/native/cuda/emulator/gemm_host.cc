@@ -8,6 +8,7 @@
 
 #include "../device.h"
 #include "../gemm_library.h"
+#include "streams.h"
 
 namespace d2v::cuda {
 
@@ -39,9 +40,11 @@ class HostGemm final : public GemmLibrary {
 
   std::string name() const override { return gemmLibraryName(); }
 
-  bool multiply(const GemmProblem& p, Stream) override {
+  bool multiply(const GemmProblem& p, Stream stream) override {
     if (!(p.epilogue == GemmEpilogue::None ? products_ : epilogues_)) return false;
-    for (int64_t item = 0; item < p.batch; ++item) multiplyOne(p, item);
+    emulator::enqueue(stream, emulator::Node::Library, [p] {
+      for (int64_t item = 0; item < p.batch; ++item) multiplyOne(p, item);
+    });
     return true;
   }
 
