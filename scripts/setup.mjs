@@ -58,8 +58,9 @@ export function setup() {
   }
   // Part of the build's cache key: an addon built without oneDNN is not reused once oneDNN is there.
   process.env.D2V_ONEDNN ??= hasOneDnn() ? 'ON' : 'OFF';
-  // Likewise for CUDA: the GPU's kernels are compiled as soon as a driver and nvcc are there.
-  if (hasDriver() && cudaCompiler()) process.env.D2V_CUDA ??= 'ON';
+  // Likewise for CUDA: naming the compiler, once there is a driver to run what it makes, makes the build look again.
+  const nvcc = cudaCompiler();
+  if (hasDriver() && nvcc !== null) process.env.CUDACXX = nvcc;
   const steps = [
     ['install', '--frozen-lockfile', '--silent'],
     ['exec', 'turbo', 'run', 'build', '--output-logs=errors-only', '--log-order=grouped'],

@@ -18,7 +18,7 @@ namespace {
 GpuReport askDriver() {
   GpuReport report;
   report.built = true;
-  const int count = cuda::deviceCount(&report.problem);
+  const int count = cuda::deviceCount(&report.obstacle);
   for (int i = 0; i < count; ++i) {
     const cuda::DeviceProperties p = cuda::propertiesOf(i);
     Gpu gpu;
@@ -26,11 +26,14 @@ GpuReport askDriver() {
     gpu.name = p.name;
     gpu.capability = std::to_string(p.major) + "." + std::to_string(p.minor);
     gpu.memory = p.memory;
-    if (p.major < 8) gpu.problem = "its compute capability is " + gpu.capability + ", 8.0 or newer is needed";
+    gpu.obstacle = cuda::obstacleOf(p);
     report.gpus.push_back(gpu);
   }
-  const bool usable = std::any_of(report.gpus.begin(), report.gpus.end(), [](const Gpu& g) { return g.problem.empty(); });
-  if (!report.gpus.empty() && !usable) report.problem = report.gpus.front().name + ": " + report.gpus.front().problem;
+  const bool usable = std::any_of(report.gpus.begin(), report.gpus.end(), [](const Gpu& g) { return g.usable(); });
+  if (!report.gpus.empty() && !usable) {
+    const Gpu& first = report.gpus.front();
+    report.obstacle = {first.name + ": " + first.obstacle.problem, first.obstacle.remedy};
+  }
   return report;
 }
 
@@ -55,13 +58,23 @@ std::string cudaGemmLibrary() { return cuda::gemmLibraryName(); }
 #else
 
 const GpuReport& gpuReport() {
-  static const GpuReport report{false, "this build of the addon has no CUDA: build it again where nvcc is installed", {}};
+  static const GpuReport report{
+      false, {"the addon was built without CUDA", "build it where nvcc is (CUDA toolkit 12 or newer): " + buildWithCuda()}, {}};
   return report;
 }
 
-std::shared_ptr<Device> makeCudaDevice(const Gpu&) { throw Error("D2V_CUDA", gpuReport().problem); }
+namespace {
 
-std::string cudaGemmLibrary() { throw Error("D2V_CUDA", gpuReport().problem); }
+[[noreturn]] void failWithoutCuda() {
+  const Obstacle& obstacle = gpuReport().obstacle;
+  throw Error("D2V_CUDA", obstacle.problem + ": " + obstacle.remedy);
+}
+
+}  // namespace
+
+std::shared_ptr<Device> makeCudaDevice(const Gpu&) { failWithoutCuda(); }
+
+std::string cudaGemmLibrary() { failWithoutCuda(); }
 
 #endif
 

@@ -231,16 +231,17 @@ const std::shared_ptr<Device>& Runtime::device(const std::string& name) {
   }
   std::string known = devices_.front()->name;
   for (const Gpu& gpu : gpuReport().gpus) {
-    if (gpu.device == name && !gpu.problem.empty()) {
-      throw ArgumentError("device \"" + name + "\" (" + gpu.name + ") cannot be used: " + gpu.problem);
+    if (gpu.device == name && !gpu.usable()) {
+      throw ArgumentError("device \"" + name + "\" (" + gpu.name + ") cannot be used: " + gpu.obstacle.problem + ": " +
+                          gpu.obstacle.remedy);
     }
     if (gpu.device == name) return devices_.emplace_back(makeCudaDevice(gpu));
-    if (gpu.problem.empty()) known += ", " + gpu.device;
+    if (gpu.usable()) known += ", " + gpu.device;
   }
-  const std::string& problem = gpuReport().problem;
+  const Obstacle& obstacle = gpuReport().obstacle;
   const bool gpu = name.rfind("cuda", 0) == 0;
   throw ArgumentError("device \"" + name + "\" is not available; available: " + known +
-                      (gpu && !problem.empty() ? " (" + problem + ")" : ""));
+                      (gpu && !obstacle.problem.empty() ? " (" + obstacle.problem + ": " + obstacle.remedy + ")" : ""));
 }
 
 }  // namespace d2v

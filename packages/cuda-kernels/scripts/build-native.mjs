@@ -5,8 +5,8 @@
  * Environment: D2V_ONEDNN=AUTO|ON|OFF, D2V_OPENMP=ON|OFF, D2V_CUDA=AUTO|ON|OFF|EMULATE, D2V_CUDA_ARCHITECTURES (default
  * "80;89;90a"; one of them builds faster), CXX, CUDACXX.  `--force` builds in any case.
  *
- * D2V_CUDA=AUTO compiles the GPU's kernels, which takes minutes, where nvcc and an NVIDIA driver are; ON also where there is
- * no GPU (for other machines), and fails without nvcc.
+ * D2V_CUDA=AUTO compiles the GPU's kernels, which takes minutes, where both nvcc and an NVIDIA driver are (CMakeLists.txt); ON
+ * also where there is no driver (for other machines), and fails without nvcc.
  *
  * D2V_CUDA=EMULATE makes build/Emulated/Release/d2v.node, whose device cuda:0 runs the GPU's kernels on the host: for tests
  * of this repository, which load it with D2V_NATIVE.
@@ -45,13 +45,9 @@ if (!/^\d+[a-z]?(-real|-virtual)?(;\d+[a-z]?(-real|-virtual)?)*$/.test(options.D
   process.exit(1);
 }
 const emulate = options.D2V_CUDA === 'EMULATE';
-let note;
-if (options.D2V_CUDA === 'AUTO' && process.platform !== 'win32' && !hasDriver()) {
-  options.D2V_CUDA = 'OFF';
-  if (cudaCompiler() !== null)
-    note = 'CUDA: not compiled, there is no NVIDIA driver here (D2V_CUDA=ON compiles it anyway)';
-}
-const compilesCuda = options.D2V_CUDA === 'AUTO' || options.D2V_CUDA === 'ON';
+const nvcc = cudaCompiler();
+const compilesCuda =
+  options.D2V_CUDA === 'ON' || (options.D2V_CUDA === 'AUTO' && hasDriver() && nvcc !== null);
 const build = emulate ? join(root, 'build', 'Emulated') : join(root, 'build');
 const addon = join(build, 'Release', 'd2v.node');
 const stampFile = join(build, 'Release', 'd2v.json');
@@ -61,19 +57,13 @@ function isInput(file) {
   const [folder, inner] = relative(join(root, 'native'), file).split(sep);
   if (folder === 'test') return false;
   if (folder !== 'cuda') return true;
-  return emulate || (inner !== 'emulator' && compilesCuda && cudaCompiler() !== null);
+  return emulate || (inner !== 'emulator' && compilesCuda);
 }
 
 function hashOfInputs() {
   const hash = createHash('sha256');
   hash.update(
-    JSON.stringify([
-      options,
-      process.platform,
-      process.arch,
-      process.env.CXX,
-      compilesCuda && cudaCompiler(),
-    ]),
+    JSON.stringify([options, process.platform, process.arch, process.env.CXX, compilesCuda && nvcc]),
   );
   const files = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(cc|h|cu|cmake)$/.test(entry.name))
@@ -131,7 +121,7 @@ if (result.status !== 0) {
 const warnings = `${result.stdout}${result.stderr}`.split('\n').filter((line) => /warning/i.test(line));
 if (warnings.length > 0) console.error(warnings.join('\n'));
 const cuda = /^-- (CUDA: .*)$/m.exec(result.stdout ?? '')?.[1];
-if (cuda ?? note) console.error(cuda ?? note);
+if (cuda && (nvcc !== null || hasDriver())) console.error(cuda);
 const problem = loads();
 if (problem !== null) {
   console.error(`The native addon was built but cannot be loaded:\n${problem}`);

@@ -1,11 +1,14 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** Whether an NVIDIA driver shows, on Linux or in WSL. */
+/** Whether an NVIDIA driver shows, on Linux, in WSL or on Windows. CMakeLists.txt looks in the same places. */
 export const hasDriver = () =>
-  ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1'].some((file) =>
-    existsSync(file),
-  );
+  [
+    '/proc/driver/nvidia/version',
+    '/dev/nvidiactl',
+    '/usr/lib/wsl/lib/libcuda.so.1',
+    `${process.env.SystemRoot}/System32/nvcuda.dll`,
+  ].some((file) => existsSync(file));
 
 /** The CUDA compiler that CMake finds too (native/cuda/cuda.cmake), or null where there is none. */
 export function cudaCompiler() {

@@ -8,12 +8,14 @@ describe('GPUs', () => {
     const usable = cuda.gpus.filter(({ problem }) => problem === null).map(({ device }) => device);
     expect(devices).toEqual(['cpu', ...usable]);
     expect(cuda.problem === null).toBe(usable.length > 0);
-    if (!cuda.built) expect(cuda.problem).toMatch(/no CUDA: build it again/);
+    for (const { problem, remedy } of [cuda, ...cuda.gpus]) expect(remedy === null).toBe(problem === null);
+    if (!cuda.built) expect(`${cuda.problem}: ${cuda.remedy}`).toMatch(/built without CUDA: .*build:native/);
   });
 
   it('refuses a device that is not there, with the reason', () => {
     expect(() => empty([1], 'f32', 'cuda:99')).toThrow(/device "cuda:99" is not available; available: cpu/);
-    if (cuda.problem !== null) expect(() => empty([1], 'f32', 'cuda:0')).toThrow(cuda.problem);
+    if (cuda.problem === null) return;
+    expect(() => empty([1], 'f32', 'cuda:0')).toThrow(`${cuda.problem}: ${cuda.remedy}`);
   });
 
   it('names the library of matrix products, or how to get it', () => {
@@ -23,7 +25,9 @@ describe('GPUs', () => {
     } catch (error) {
       answer = (error as Error).message;
     }
-    expect(answer).toMatch(cuda.built ? /^cuBLASLt \d+\.|^emulated$|pip install nvidia-cublas/ : /no CUDA/);
+    expect(answer).toMatch(
+      cuda.built ? /^cuBLASLt \d+\.|^emulated$|pip install nvidia-cublas|unset D2V_CUBLASLT/ : /without CUDA/,
+    );
   });
 
   it.runIf(devices.length > 1)('gives back what it was given', () => {

@@ -13,6 +13,8 @@ export interface Gpu {
   memory: number;
   /** Why it cannot be used; null if it can. */
   problem: string | null;
+  /** What to do about that. */
+  remedy: string | null;
 }
 
 export interface CudaInfo {
@@ -22,6 +24,8 @@ export interface CudaInfo {
   driver: boolean;
   /** Why no GPU can be used; null if one can. */
   problem: string | null;
+  /** What to do about that. */
+  remedy: string | null;
   gpus: Gpu[];
 }
 
@@ -39,8 +43,13 @@ export interface DeviceInfo {
   abi: number;
 }
 
-/** Where NVIDIA's driver shows, on Linux and in WSL. */
-const DRIVER_FILES = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1'];
+/** Where NVIDIA's driver shows: on Linux, in WSL, on Windows. */
+const DRIVER_FILES = [
+  '/proc/driver/nvidia/version',
+  '/dev/nvidiactl',
+  '/usr/lib/wsl/lib/libcuda.so.1',
+  `${process.env.SystemRoot}/System32/nvcuda.dll`,
+];
 
 /**
  * What is here. `isa` and `gemm` are the given device's; GPUs are listed without being opened.

@@ -3,20 +3,12 @@ import { cpus, freemem, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { out } from '../colors.js';
 import { EXIT } from '../failure.js';
+import { type Finding, gpuFindings } from './doctor-gpus.js';
 import { lookup, type PluginOptions } from './shared.js';
 
 interface DoctorOptions extends PluginOptions {
   json?: boolean;
   seconds: number;
-}
-
-type State = 'ok' | 'warn' | 'bad';
-interface Finding {
-  state: State;
-  topic: string;
-  text: string;
-  /** What to do about it. */
-  remedy?: string;
 }
 
 type Core = typeof import('@d2v/core');
@@ -43,7 +35,7 @@ export async function doctor(options: DoctorOptions): Promise<number> {
 }
 
 function render(findings: readonly Finding[]): string {
-  const marks: Record<State, string> = {
+  const marks: Record<Finding['state'], string> = {
     ok: out.green('ok  '),
     warn: out.yellow('note'),
     bad: out.red('BAD '),
@@ -104,7 +96,7 @@ function kernels(core: Core, seconds: number): Finding[] {
       : '';
   const cores = cpus().length;
   return [
-    ...gpus(core),
+    ...gpuFindings(info.cuda, core.raw.cudaGemmLibrary),
     {
       state: info.threads < cores ? 'warn' : 'ok',
       topic: 'threads',
@@ -118,40 +110,6 @@ function kernels(core: Core, seconds: number): Finding[] {
       ...(slow && { remedy: 'install oneDNN (Debian, Ubuntu: libdnnl-dev) and rebuild the addon' }),
     },
   ];
-}
-
-/** What stands between this machine and training on a GPU. */
-function gpus({ raw }: Core): Finding[] {
-  const { cuda } = raw.deviceInfo();
-  const build =
-    'build the addon again where nvcc is installed (CUDA toolkit 12 or newer): npm explore @d2v/cuda-kernels -- npm run build:native, or npm run setup in a clone of the repository';
-  if (!cuda.built) {
-    return cuda.driver
-      ? [
-          {
-            state: 'warn',
-            topic: 'GPU',
-            text: 'an NVIDIA driver is installed, but the addon was built without CUDA',
-            remedy: build,
-          },
-        ]
-      : [{ state: 'ok', topic: 'GPU', text: 'none (no NVIDIA driver); the addon was built without CUDA' }];
-  }
-  if (cuda.gpus.length === 0) {
-    return [{ state: cuda.driver ? 'warn' : 'ok', topic: 'GPU', text: `none can be used: ${cuda.problem}` }];
-  }
-  const found: Finding[] = cuda.gpus.map((gpu) => ({
-    state: gpu.problem === null ? 'ok' : 'warn',
-    topic: 'GPU',
-    text: `${gpu.device}: ${gpu.name}, ${(gpu.memory / 2 ** 30).toFixed(0)} GiB, compute capability ${gpu.capability}${gpu.problem === null ? '' : `; not used: ${gpu.problem}`}`,
-  }));
-  if (cuda.problem !== null) return found;
-  try {
-    return [...found, { state: 'ok', topic: 'GPU GEMM', text: raw.cudaGemmLibrary() }];
-  } catch (error) {
-    const [text, remedy] = String((error as Error).message).split(/: (?=install it)/);
-    return [...found, { state: 'bad', topic: 'GPU GEMM', text: text!, ...(remedy && { remedy }) }];
-  }
 }
 
 /** Best rate of a matrix product of the model's sizes. */

@@ -13,13 +13,14 @@ describe('devices', () => {
 
   it('says why a GPU cannot be used', () => {
     expect(() => resolveDevice('cuda:98')).toThrow(/no device "cuda:98" here, only cpu.*d2v doctor/);
-    const { problem } = k.deviceInfo().cuda;
-    if (problem !== null) expect(() => resolveDevice('cuda')).toThrow(problem);
+    const { problem, remedy } = k.deviceInfo().cuda;
+    if (problem !== null) expect(() => resolveDevice('cuda')).toThrow(`${problem}: ${remedy}`);
   });
 
   it('says that a GPU is left idle, where a driver is and nobody asked for the CPU', () => {
-    const cuda = { built: false, driver: true, problem: 'the addon was built without CUDA', gpus: [] };
-    expect(idleGpu('auto', { devices: ['cpu'], cuda })).toMatch(/not used: the addon was built without CUDA/);
+    const obstacle = { problem: 'the addon was built without CUDA', remedy: 'build it where nvcc is' };
+    const cuda = { built: false, driver: true, ...obstacle, gpus: [] };
+    expect(idleGpu('auto', { devices: ['cpu'], cuda })).toMatch(/not used: .* without CUDA: build it where/);
     expect(idleGpu('cpu', { devices: ['cpu'], cuda })).toBeNull();
     expect(idleGpu('auto', { devices: ['cpu', 'cuda:0'], cuda })).toBeNull();
     expect(idleGpu('auto', { devices: ['cpu'], cuda: { ...cuda, driver: false } })).toBeNull();

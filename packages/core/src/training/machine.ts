@@ -12,8 +12,9 @@ export function resolveDevice(wanted: string): string {
   if (wanted === 'auto') return devices.find((device) => device !== 'cpu') ?? 'cpu';
   const name = wanted === 'cuda' ? 'cuda:0' : wanted;
   if (devices.includes(name)) return name;
-  const problem = cuda.gpus.find(({ device }) => device === name)?.problem ?? cuda.problem;
-  const why = name.startsWith('cuda') && problem !== null ? ` (${problem})` : '';
+  const gpu = cuda.gpus.find(({ device }) => device === name);
+  const { problem, remedy } = gpu?.problem ? gpu : cuda;
+  const why = name.startsWith('cuda') && problem !== null ? ` (${problem}: ${remedy})` : '';
   throw new D2vError(
     `there is no device "${wanted}" here, only ${devices.join(', ')}${why}: set common.device, or see \`d2v doctor\``,
   );
@@ -25,7 +26,7 @@ export function idleGpu(
   { devices, cuda }: Pick<k.DeviceInfo, 'devices' | 'cuda'> = k.deviceInfo(),
 ): string | null {
   if (wanted !== 'auto' || !cuda.driver || devices.some((device) => device !== 'cpu')) return null;
-  return `the GPU is not used: ${cuda.problem}; "d2v doctor" says more, --device cpu silences this`;
+  return `the GPU is not used: ${cuda.problem}: ${cuda.remedy}; --device cpu silences this`;
 }
 
 /** The dtype of activations that `common.dtype` means: `auto` is bf16 on a GPU, f32 on the CPU. */

@@ -102,14 +102,17 @@ std::vector<fs::path> libraryFolders() {
   return folders;
 }
 
+// Errors end in ": <remedy>".
 constexpr const char* kRemedy =
-    "install it with `pip install nvidia-cublas` (CUDA toolkits contain it too), or set D2V_CUBLASLT to the file";
+    "install it with `pip install nvidia-cublas`, or as libcublas-13-0 from NVIDIA's apt repository (CUDA toolkits contain it "
+    "too), or set D2V_CUBLASLT to the file";
+constexpr const char* kVariableRemedy = "name a libcublasLt of CUDA 12 or 13 that can be loaded, or unset D2V_CUBLASLT";
 
 void* search(std::string& file) {
   file = variable("D2V_CUBLASLT");
   if (!file.empty()) {
     if (void* library = openLibrary(file)) return library;
-    throw Error("D2V_CUDA", "D2V_CUBLASLT=" + file + " cannot be loaded: " + lastError());
+    throw Error("D2V_CUDA", "D2V_CUBLASLT=" + file + " cannot be loaded (" + lastError() + "): " + kVariableRemedy);
   }
   std::string broken;
   for (const char* name : kNames) {

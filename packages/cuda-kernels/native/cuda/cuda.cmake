@@ -1,5 +1,5 @@
 # Finds nvcc and makes its language usable: D2V_CUDA_FOUND, or why not in D2V_CUDA_MISSING. Sets D2V_CUDA_FLAGS, which
-# compile for D2V_CUDA_ARCHITECTURES.
+# compile for D2V_CUDA_ARCHITECTURES, and D2V_CUDA_CODE, the names of what they make ("sm_80 sm_89 compute_89 sm_90a").
 #
 # By flags and not by CMAKE_CUDA_ARCHITECTURES: CMake 3.18 does not know "90a", and one of the architectures also
 # leaves PTX, from which newer GPUs' drivers make their own code.
@@ -46,6 +46,7 @@ endif()
 # As CMake writes them: "80" is code for 8.0, and PTX if it is the newest without a letter; "80-real" is code only,
 # "80-virtual" PTX only.
 set(D2V_CUDA_FLAGS)
+set(D2V_CUDA_CODE)
 set(portable "${D2V_CUDA_ARCHITECTURES}")
 list(FILTER portable INCLUDE REGEX "^[0-9]+$")
 set(newest)
@@ -62,7 +63,10 @@ foreach(architecture ${D2V_CUDA_ARCHITECTURES})
     set(code "sm_${number}")
   endif()
   list(APPEND D2V_CUDA_FLAGS "--generate-code=arch=compute_${number},code=[${code}]")
+  string(REPLACE "," " " code "${code}")
+  list(APPEND D2V_CUDA_CODE "${code}")
 endforeach()
+string(REPLACE ";" " " D2V_CUDA_CODE "${D2V_CUDA_CODE}")
 if(NOT MSVC)
   list(APPEND D2V_CUDA_FLAGS -Xcompiler=-Wall,-Wextra)
 endif()

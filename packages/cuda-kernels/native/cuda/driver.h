@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "../obstacle.h"
+
 struct CUstream_st;
 struct CUevent_st;
 struct CUgraph_st;
@@ -34,8 +36,10 @@ struct DeviceProperties {
   int64_t sharedPerBlock = 0; // most bytes of shared memory that a block may ask for
 };
 
-/// GPUs that can be used; 0 with the reason in `why` (no driver, no device, a driver older than the build).
-int deviceCount(std::string* why = nullptr);
+/// GPUs that are there; 0 with the reason in `why` (no driver, no device, a driver older than the build).
+int deviceCount(Obstacle* why = nullptr);
+/// Why a GPU cannot run this build, told without opening it; nothing if it can.
+Obstacle obstacleOf(const DeviceProperties& device);
 DeviceProperties propertiesOf(int device);
 /// Makes the device current for this thread.
 void useDevice(int device);

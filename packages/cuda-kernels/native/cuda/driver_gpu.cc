@@ -1,7 +1,8 @@
 // driver.h on the CUDA runtime, which is linked statically: it looks for the driver (libcuda) when it is first called, so
-// the addon also loads where there is none.
+// the addon also loads where there is none. D2V_CUDA_CODE: what the build compiles kernels for (cuda.cmake).
 #include <cuda_runtime_api.h>
 
+#include "compiled_code.h"
 #include "driver.h"
 
 namespace d2v::cuda {
@@ -32,7 +33,7 @@ void check(int status, const char* what) {
   throw DriverError(std::string("CUDA: ") + what + ": " + cudaGetErrorName(error) + ", " + cudaGetErrorString(error));
 }
 
-int deviceCount(std::string* why) {
+int deviceCount(Obstacle* why) {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaSuccess && count > 0) return count;
@@ -40,16 +41,25 @@ int deviceCount(std::string* why) {
   if (why == nullptr) return 0;
   int driver = 0;
   if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0) {
-    *why = "the NVIDIA driver supports CUDA up to " + versionText(driver) + " and this build needs " +
-           versionText(CUDART_VERSION / 1000 * 1000) + " or newer: update the driver";
+    *why = {"the NVIDIA driver supports CUDA up to " + versionText(driver) + " and this build needs " +
+                versionText(CUDART_VERSION / 1000 * 1000) + " or newer",
+            "update the driver"};
   } else if (error == cudaErrorInsufficientDriver) {
-    *why = "no NVIDIA driver is installed (libcuda was not found)";
+    *why = {"no NVIDIA driver is installed (libcuda was not found)", "install the driver of your GPU"};
   } else if (error == cudaSuccess || error == cudaErrorNoDevice) {
-    *why = "the NVIDIA driver shows no GPU to this process (CUDA_VISIBLE_DEVICES hides all, or there is none)";
+    *why = {"the NVIDIA driver shows no GPU to this process (CUDA_VISIBLE_DEVICES hides all, or there is none)",
+            "see which GPUs nvidia-smi lists, and unset CUDA_VISIBLE_DEVICES"};
   } else {
-    *why = std::string(cudaGetErrorName(error)) + ", " + cudaGetErrorString(error);
+    *why = {std::string(cudaGetErrorName(error)) + ", " + cudaGetErrorString(error),
+            "see what nvidia-smi says, and the driver's messages in dmesg"};
   }
   return 0;
+}
+
+Obstacle obstacleOf(const DeviceProperties& device) {
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  return codeObstacle({device.major, device.minor, D2V_CUDA_CODE, driver, CUDART_VERSION});
 }
 
 DeviceProperties propertiesOf(int device) {

@@ -53,7 +53,7 @@ class GemmLibrary {
   virtual bool multiply(const GemmProblem& p, Stream stream) = 0;
 };
 
-/// "cuBLASLt 13.1.0"; finds and loads it without a GPU. Throws Error with what was searched and how to install it.
+/// "cuBLASLt 13.1.0"; finds and loads it without a GPU. Throws Error "<what was searched>: <how to install it>".
 std::string gemmLibraryName();
 
 /// The library for the current device. Throws Error with what was searched and how to install it.

@@ -14,10 +14,17 @@ Device& chosen(Op& op) {
   return device;
 }
 
+/// Null where nothing is in the way.
+void describe(Op& op, Napi::Object& of, const Obstacle& obstacle) {
+  const bool free = obstacle.problem.empty();
+  of.Set("problem", free ? op.null() : Napi::String::New(op.env, obstacle.problem));
+  of.Set("remedy", free ? op.null() : Napi::String::New(op.env, obstacle.remedy));
+}
+
 Napi::Object describe(Op& op, const GpuReport& report) {
   Napi::Object cuda = op.object();
   cuda.Set("built", report.built);
-  cuda.Set("problem", report.problem.empty() ? op.null() : Napi::String::New(op.env, report.problem));
+  describe(op, cuda, report.obstacle);
   Napi::Array gpus = Napi::Array::New(op.env);
   for (const Gpu& gpu : report.gpus) {
     Napi::Object line = op.object();
@@ -25,7 +32,7 @@ Napi::Object describe(Op& op, const GpuReport& report) {
     line.Set("name", gpu.name);
     line.Set("capability", gpu.capability);
     line.Set("memory", static_cast<double>(gpu.memory));
-    line.Set("problem", gpu.problem.empty() ? op.null() : Napi::String::New(op.env, gpu.problem));
+    describe(op, line, gpu.obstacle);
     gpus.Set(gpus.Length(), line);
   }
   cuda.Set("gpus", gpus);
@@ -40,7 +47,7 @@ Napi::Value deviceInfo(Op& op) {
   Napi::Array devices = Napi::Array::New(op.env);
   devices.Set(devices.Length(), op.runtime.cpu()->name);
   for (const Gpu& gpu : report.gpus) {
-    if (gpu.problem.empty()) devices.Set(devices.Length(), gpu.device);
+    if (gpu.usable()) devices.Set(devices.Length(), gpu.device);
   }
   info.Set("devices", devices);
   info.Set("cuda", describe(op, report));

@@ -295,9 +295,9 @@ class Side {
 class Harness {
  public:
   Harness(int argc, char** argv) : words_(argv + 1, argv + argc) {
-    std::string why;
+    Obstacle why;
     if (cuda::deviceCount(&why) == 0) {
-      std::printf("no GPU: %s\n", why.c_str());
+      std::printf("no GPU: %s: %s\n", why.problem.c_str(), why.remedy.c_str());
       std::exit(1);
     }
     setThreadCount(1);
