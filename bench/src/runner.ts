@@ -54,6 +54,8 @@ export class UpdateRunner {
       onPhase(phase);
     };
     const done = model.numUpdates + 1;
+    const graph = config.common.cuda_graphs && this.updates > 0 && !onPhase;
+    if (graph) k.recordGraph(this.device);
     const plan = model.plan(this.batch, {
       modality: modality.name,
       update: model.numUpdates,
@@ -71,6 +73,7 @@ export class UpdateRunner {
     optimizer.step({ lr, clipNorm, emaDecay: model.emaSchedule.decayAt(done), losses });
     for (const raw of losses) raw.dispose();
     model.finishUpdate(done);
+    if (graph) k.startGraph(this.device);
     end('clip, Adam, EMA');
   }
 

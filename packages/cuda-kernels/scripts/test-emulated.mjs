@@ -29,6 +29,11 @@ const vitest = [join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run', '--te
 run(root, [...vitest, 'src/gpus.test.ts'], { env: emulated });
 const files = process.argv.slice(2);
 run(core, [...vitest, '-t', 'cuda:0', ...(files.length > 0 ? files : ['src/tensor/'])], { env: emulated });
+// Whole runs, with work that waits in the streams as long as it can.
+if (files.length === 0) {
+  const late = { ...emulated, D2V_EMULATOR_ORDER: 'descending' };
+  run(core, [...vitest, 'src/training/gpu.test.ts'], { env: late });
+}
 
 /** Two updates of a small model. @returns loss and norm of the gradients of each */
 function train(modality, device, dtype, folder) {

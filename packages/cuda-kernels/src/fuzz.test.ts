@@ -345,6 +345,9 @@ const RIGHT: Record<string, () => unknown[]> = {
   resetPeakMemory: () => ['cpu'],
   emptyCache: () => ['cpu'],
   synchronize: () => ['cpu'],
+  recordGraph: () => ['cpu'],
+  startGraph: () => ['cpu'],
+  graphStats: () => ['cpu'],
 };
 
 /** Replaces one place, at any depth, of plain arrays and objects. */

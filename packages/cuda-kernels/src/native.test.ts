@@ -65,6 +65,13 @@ test('deviceInfo', () => {
   k.synchronize();
 });
 
+test('the CPU records no graphs', () => {
+  k.recordGraph('cpu');
+  k.scope(() => expect(k.toArray(k.full([1], 2))[0]).toBe(2));
+  k.startGraph('cpu');
+  expect(k.graphStats('cpu')).toEqual({ started: 0, made: 0 });
+});
+
 test('the profile counts calls and time', () => {
   k.scope(() => {
     const t = k.zeros([10]);

@@ -105,6 +105,33 @@ export function synchronize(device: Device = 'cpu'): void {
   native.synchronize!(device);
 }
 
+/**
+ * From here to `startGraph`, a GPU's work is kept, to be started as a whole with less time between kernels (a CUDA graph). It
+ * may contain any ops; one that waits for the device starts what there is, and what follows is started one by one. Nothing
+ * happens on the CPU.
+ *
+ * @throws Error of the driver if it cannot record
+ */
+export function recordGraph(device: Device): void {
+  native.recordGraph!(device);
+}
+
+/** Starts what was recorded since `recordGraph`. Call it also after an error. @throws Error of the driver */
+export function startGraph(device: Device): void {
+  native.startGraph!(device);
+}
+
+export interface GraphStats {
+  /** Graphs started since the device was first used. */
+  started: number;
+  /** Of those, how many had another sequence of kernels than all before and took milliseconds to make. */
+  made: number;
+}
+
+export function graphStats(device: Device): GraphStats {
+  return native.graphStats!(device) as GraphStats;
+}
+
 export interface ProfileLine {
   op: string;
   calls: number;

@@ -25,6 +25,12 @@ export const commonSchema = z.strictObject({
     .enum(['auto', 'f32', 'bf16'])
     .default('auto')
     .describe('activations: f32 or bf16; auto is bf16 on a GPU, else f32; weights and losses stay f32'),
+  cuda_graphs: z
+    .boolean()
+    .default(false)
+    .describe(
+      'start the work of an update on a GPU as a whole; for small models, whose kernels take no longer than starting them',
+    ),
   threads: count.default(0).describe('CPU threads of the kernels; 0 = all cores'),
   log_interval: positive.default(50).describe('updates between two lines of metrics'),
   tensorboard: z.boolean().default(true).describe('also write TensorBoard event files into the run folder'),

@@ -53,7 +53,7 @@ export class Data2Vec {
   numUpdates = 0;
   /** Decay of the latest update. */
   emaDecay: number;
-  private readonly device: Device;
+  readonly device: Device;
   private readonly dtype: 'f32' | 'bf16';
   private readonly encoders: ReadonlyMap<string, ModalityEncoder>;
 

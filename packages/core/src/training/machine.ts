@@ -35,8 +35,16 @@ export function resolveDtype(wanted: CommonConfig['common']['dtype'], device: st
   return device === 'cpu' ? 'f32' : 'bf16';
 }
 
-/** Applies `common.threads` and says what the last digits of results depend on. */
+/**
+ * Applies `common.threads` and says what the last digits of results depend on.
+ * @throws D2vError if `common.cuda_graphs` is asked of a CPU
+ */
 export function setUpMachine(config: CommonConfig, device: string): TrainerState['machine'] {
+  if (config.common.cuda_graphs && !k.asynchronous(device)) {
+    throw new D2vError(
+      `common.cuda_graphs: ${device} has no CUDA graphs: leave it out, or choose a GPU (common.device)`,
+    );
+  }
   if (config.common.threads > 0) k.setThreads(config.common.threads);
   const { isa, gemm, threads } = k.deviceInfo(device);
   return { device, isa, gemm, threads };

@@ -84,6 +84,8 @@ export class Trainer {
   private lastMetrics: Record<string, number> = {};
   /** Oldest first. */
   private readonly pending: Enqueued[] = [];
+  /** Modalities that have had an update in this process. */
+  private readonly begun = new Set<string>();
   /** Since the last line of the log. */
   private interval = { start: performance.now(), samples: 0 };
 
@@ -123,7 +125,10 @@ export class Trainer {
       modality: part.name,
       lr,
       clipNorm: config.optimization.clip_norm,
+      // Not the first of a modality: kernels are loaded at their first start, and the GPU's libraries set themselves up.
+      graph: config.common.cuda_graphs && this.begun.has(part.name),
     });
+    this.begun.add(part.name);
     this.progress.update++;
     this.progress.samples += samples;
     const all = [...parts.values()];

@@ -1,5 +1,5 @@
 import { setImmediate as yieldToEvents } from 'node:timers/promises';
-import type { RawTensor } from '@d2v/cuda-kernels';
+import { type RawTensor, recordGraph, startGraph } from '@d2v/cuda-kernels';
 import type { ForwardResult } from '../data2vec/forward.js';
 import { type Data2Vec, keyOf } from '../data2vec/model.js';
 import type { Batch } from '../modality/contract.js';
@@ -9,6 +9,8 @@ export interface UpdateSettings {
   modality: string;
   lr: number;
   clipNorm: number;
+  /** Starts the GPU's work as a whole, see `recordGraph`. Default false. */
+  graph?: boolean;
 }
 
 export interface UpdateResult {
@@ -31,7 +33,7 @@ export async function runUpdate(
   model: Data2Vec,
   optimizer: Adam,
   batches: readonly Batch[],
-  { modality, lr, clipNorm }: UpdateSettings,
+  { modality, lr, clipNorm, graph = false }: UpdateSettings,
 ): Promise<() => UpdateResult> {
   const update = model.numUpdates;
   let firstSample = 0;
@@ -43,6 +45,7 @@ export async function runUpdate(
   const totalSampleSize = plans.reduce((sum, plan) => sum + plan.sampleSize, 0);
   const results: ForwardResult[] = [];
   const losses: RawTensor[] = [];
+  if (graph) recordGraph(model.device);
   try {
     for (const [micro, plan] of plans.entries()) {
       // Signals and messages of loader threads are handled between micro-batches: kernels block the event loop.
@@ -58,6 +61,7 @@ export async function runUpdate(
     return () => readResult(results, step, totalSampleSize);
   } finally {
     for (const raw of losses) raw.dispose();
+    if (graph) startGraph(model.device);
   }
 }
 

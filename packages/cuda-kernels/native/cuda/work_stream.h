@@ -4,7 +4,7 @@
 // sequence of them (a CUDA graph) is started by one call, and the GPU knows all of it beforehand. An update is recorded each
 // time anew, since its arguments change (addresses, learning rate, keys of random numbers, sizes that depend on masks), and
 // the graph of an earlier update gets the new arguments: that takes a fraction of making one, which is only needed where
-// an update is another sequence of kernels. See docs/decisions/0021.
+// an update is another sequence of kernels. See docs/decisions/0020.
 #pragma once
 
 #include <cstddef>

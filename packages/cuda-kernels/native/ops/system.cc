@@ -104,6 +104,24 @@ Napi::Value synchronize(Op& op) {
   return op.undefined();
 }
 
+Napi::Value recordGraph(Op& op) {
+  chosen(op).backend->recordGraph();
+  return op.undefined();
+}
+
+Napi::Value startGraph(Op& op) {
+  chosen(op).backend->startGraph();
+  return op.undefined();
+}
+
+Napi::Value graphStats(Op& op) {
+  const GraphStats stats = chosen(op).backend->graphStats();
+  Napi::Object result = op.object();
+  result.Set("started", static_cast<double>(stats.started));
+  result.Set("made", static_cast<double>(stats.made));
+  return result;
+}
+
 Napi::Value scopeBegin(Op& op) { return op.number(op.runtime.beginScope()); }
 
 /// (scope, kept: RawTensor[])

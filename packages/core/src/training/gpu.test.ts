@@ -1,0 +1,54 @@
+import * as k from '@d2v/cuda-kernels';
+import { describe, expect, it } from 'vitest';
+import { abortAt, type Settings, testRuns } from './__fixtures__/runs.js';
+
+const { run, bytesOf, metricsOf, tensorOf } = testRuns();
+const WEIGHT = 'blocks.0.attn.qkv.weight';
+const gpu = k.deviceInfo().devices.find((device) => device !== 'cpu');
+
+const settings = (common: NonNullable<Settings>['common'] = {}): Settings => ({
+  common: { device: 'auto', ...common },
+  optimization: { max_update: 6, update_freq: 2 },
+  checkpoint: { save_interval_updates: 3 },
+});
+/** What a run leaves but for its settings: the moments of all weights, and weights. */
+const numbers = (name: string) =>
+  [3, 6].flatMap((update) => [
+    bytesOf(name, update, 'optimizer.safetensors').toString('latin1'),
+    ...[WEIGHT, `_ema.${WEIGHT}`].map((tensor) => tensorOf(name, update, tensor)),
+  ]);
+
+describe.runIf(gpu)('a run on cuda:0', { timeout: 120_000 }, () => {
+  it.each(['f32', 'bf16'] as const)(
+    'in %s has the same bits again, and when it is resumed',
+    async (dtype) => {
+      await run('one', settings({ dtype }));
+      await run('again', settings({ dtype }));
+      expect(numbers('again')).toEqual(numbers('one'));
+      expect(metricsOf('again')).toEqual(metricsOf('one'));
+      const stopped = await run('resumed', settings({ dtype }), abortAt(3));
+      expect(stopped.update).toBeLessThan(6);
+      await run('resumed', settings({ dtype }), { resume: true });
+      expect(numbers('resumed')).toEqual(numbers('one'));
+    },
+  );
+
+  it('has the same bits when its updates are recorded as graphs', async () => {
+    await run('plain', settings());
+    const before = k.graphStats(gpu!);
+    const { update } = await run('recorded', settings({ cuda_graphs: true }));
+    const after = k.graphStats(gpu!);
+    expect(numbers('recorded')).toEqual(numbers('plain'));
+    expect(metricsOf('recorded')).toEqual(metricsOf('plain'));
+    expect(after.started - before.started).toBe(update - 1); // all but the first
+    expect(after.made - before.made).toBeLessThan(update - 1);
+  });
+});
+
+describe.runIf(!gpu)('CUDA graphs without a GPU', () => {
+  it('are refused', async () => {
+    await expect(run('a', settings({ cuda_graphs: true }))).rejects.toThrow(
+      /common.cuda_graphs: cpu has no CUDA graphs/,
+    );
+  });
+});
