@@ -167,7 +167,7 @@ def check_activations(report: Report, model: Data2Vec, t: dict[str, torch.Tensor
     local = encoder.local_features(source)
     tokens, bias = encoder.visible(local, keep)
     out, _ = encoder(tokens, bias)
-    decoder_in = model.decoder_input(out, keep, masked, t['input/mask_noise'])
+    decoder_in = model.decoder_input(out, keep, masked, t['input/mask_noise'], local.shape[1])
     full, full_bias = teacher.visible(local if teacher.not_averaged else teacher.local_features(source), None)
     teacher_out, ffns = teacher(full, full_bias)
     got = {

@@ -52,6 +52,7 @@ class Config:
     adam_eps: float = 1e-6
     weight_decay: float = 0.01
     clip_norm: float = 0.0  # none
+    varying_masks: bool = False  # another number of kept tokens in each update
 
     def encoder(self) -> 'Encoder':
         raise NotImplementedError
@@ -225,7 +226,7 @@ class Data2Vec(nn.Module):
         local = self.encoder.local_features(source)
         target = self.targets(source, local.detach())
         out, _ = self.encoder(*self.encoder.visible(local, keep))
-        hidden = self.decoder(self.decoder_input(out, keep, masked, noise))
+        hidden = self.decoder(self.decoder_input(out, keep, masked, noise, local.shape[1]))
         # The projection works per token, and the loss reads masked tokens only.
         pred = self.decoder.proj(pick(hidden, masked))
         scale = cfg.loss_scale or 1 / math.sqrt(cfg.width)
@@ -236,20 +237,30 @@ class Data2Vec(nn.Module):
         cls = F.mse_loss(out[:, 0], wanted, reduction='sum') * scale * cfg.cls_loss * masked.numel()
         return regression, cls
 
-    def decoder_input(self, out: Tensor, keep: Tensor, masked: Tensor, noise: Tensor) -> Tensor:
-        """Kept tokens at their places, noise elsewhere: [R, T, D]."""
+    def decoder_input(self, out: Tensor, keep: Tensor, masked: Tensor, noise: Tensor, tokens: int) -> Tensor:
+        """Kept tokens at their places, noise elsewhere: [R, T, D].
+
+        T is given: where K and N change with every update, a compiler cannot know that they add up to it.
+        """
         kept = F.dropout(out[:, out.shape[1] - keep.shape[1] :], self.cfg.decoder_dropout, self.training)
-        return pick(torch.cat([kept, noise], 1), torch.cat([keep, masked], 1).argsort(1))
+        x = kept.new_empty(keep.shape[0] * tokens, kept.shape[-1])
+        for ids, values in ((masked, noise.to(kept.dtype)), (keep, kept)):
+            x = x.index_copy(0, flat_rows(ids, tokens), values.flatten(0, 1))
+        return x.view(-1, tokens, x.shape[-1])
 
 
 class Trainer:
-    """Clip, Adam and EMA. `compiled` compiles the loss, and with it the backward pass; bf16 is autocast over f32 weights."""
+    """Clip, Adam and EMA. `compiled` compiles the loss, and with it the backward pass; bf16 is autocast over f32 weights.
+
+    Works on the device that the model is made on: `with torch.device('cuda:0'): Trainer(...)`.
+    """
 
     def __init__(self, cfg: Config, model: Data2Vec | None = None, compiled: bool = False, dtype: str = 'f32'):
         self.cfg, self.updates = cfg, 0
         self.model = model or Data2Vec(cfg)
-        device = next(self.model.parameters()).device.type
-        self.autocast = torch.autocast(device, torch.bfloat16, enabled=dtype == 'bf16')
+        self.device = next(self.model.parameters()).device
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == 'bf16')
+        self.compiled = compiled
         self.loss = torch.compile(self.model) if compiled else self.model
         learned = [*self.model.encoder.named_parameters(), *self.model.decoder.named_parameters()]
         self.params = [p for _, p in learned]
@@ -265,6 +276,9 @@ class Trainer:
     def step(self, source: Tensor, draw: tuple[Tensor, Tensor, Tensor] | None = None) -> dict[str, Tensor | float]:
         """One update. `draw` = (keep, masked, noise) instead of random ones."""
         keep, masked, noise = draw or self.draw(source.shape[0])
+        if self.compiled and self.cfg.varying_masks:
+            for x in (keep, masked, noise):  # one graph for all sizes, from the first update on
+                torch._dynamo.maybe_mark_dynamic(x, 1)
         with self.autocast:
             regression, cls = self.loss(source, keep, masked, noise)
         loss = (regression + cls) / masked.numel()
@@ -274,8 +288,13 @@ class Trainer:
         return {'regression': regression.detach(), 'cls': cls.detach(), 'loss': loss.detach(), 'grad_norm': norm}
 
     def draw(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        keep, masked = self.cfg.mask(batch * self.cfg.clone_batch)
-        return keep, masked, torch.randn(*masked.shape, self.cfg.width) * self.cfg.noise_std
+        with self.device:
+            keep, masked = (self.on_device(ids) for ids in self.cfg.mask(batch * self.cfg.clone_batch))
+            return keep, masked, torch.randn(*masked.shape, self.cfg.width) * self.cfg.noise_std
+
+    def on_device(self, ids: Tensor) -> Tensor:
+        """Without waiting for the GPU."""
+        return ids if ids.device == self.device else ids.pin_memory().to(self.device, non_blocking=True)
 
     def ema_decay(self, update: int) -> float:
         start, end, anneal = self.cfg.ema_start, self.cfg.ema_end, self.cfg.ema_anneal

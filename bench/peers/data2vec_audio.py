@@ -24,6 +24,7 @@ class AudioConfig(Config):
     decoder_kernel: int = 7
     decoder_layers: int = 4
     lr: float = 7.5e-4
+    varying_masks: bool = True
 
     @property
     def tokens(self) -> int:
@@ -39,7 +40,8 @@ class AudioConfig(Config):
         return torch.randn(batch, self.samples)
 
     def mask(self, rows: int) -> tuple[Tensor, Tensor]:
-        return span_mask(rows, self)
+        with torch.device('cpu'):  # where their number can be read without waiting for the GPU
+            return span_mask(rows, self)
 
 
 # The paper's, without layer drop, whose work is a matter of luck.
@@ -122,7 +124,7 @@ class AudioEncoder(Encoder):
 
     def visible(self, local: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
         if keep is None:
-            return local + self.place(local), self.bias(torch.arange(local.shape[1])[None])
+            return local + self.place(local), self.bias(torch.arange(local.shape[1], device=local.device)[None])
         shown = local.new_zeros(keep.shape[0], local.shape[1]).scatter_(1, keep, 1.0)
         x = local.repeat_interleave(self.cfg.clone_batch, 0) * shown[..., None]
         return pick(x + self.place(x), keep), self.bias(keep)

@@ -65,7 +65,7 @@ class TextEncoder(Encoder):
 
     def local_features(self, source: Tensor) -> Tensor:
         """[B, T] token ids -> [B, T, D]"""
-        places = torch.arange(source.shape[1]) + PAD + 1
+        places = torch.arange(source.shape[1], device=source.device) + PAD + 1
         return self.embedding_dropout(self.embedding_norm(self.tokens(source) + self.positions(places)))
 
     def visible(self, local: Tensor, keep: Tensor | None) -> tuple[Tensor, None]:

@@ -1,4 +1,5 @@
 import * as k from '@d2v/cuda-kernels';
+import { isEmulated } from './device.js';
 import { onGpu } from './options.js';
 
 /** Products of [rows, inner] with [columns, inner]: what a linear layer does. Some square, some as in the presets. */
@@ -16,6 +17,8 @@ const GPU_SHAPES = [
   { rows: 40960, columns: 3072, inner: 768 },
   { rows: 40960, columns: 768, inner: 3072 },
 ];
+/** What the emulation of a GPU can do in a moment: its rates mean nothing. */
+const EMULATED_SHAPES = [{ rows: 64, columns: 64, inner: 64 }];
 const SECONDS_PER_SHAPE = 0.15;
 
 /**
@@ -42,7 +45,8 @@ export class GemmPeak {
     const gpu = onGpu(this.device);
     // One wait for several products: a GPU is asked for the next while it computes.
     const each = gpu ? 10 : 1;
-    for (const { rows, columns, inner } of gpu ? GPU_SHAPES : SHAPES) {
+    const shapes = isEmulated(this.device) ? EMULATED_SHAPES : gpu ? GPU_SHAPES : SHAPES;
+    for (const { rows, columns, inner } of shapes) {
       const rate = k.scope(() => {
         const { device, dtype } = this;
         const x = noise([rows, inner], dtype, device);

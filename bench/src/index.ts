@@ -15,7 +15,10 @@ async function main(): Promise<number> {
   const log = (message: string) => {
     if (process.stderr.isTTY) console.error(`  ${message}`);
   };
-  const bench = await prepare(options, log);
+  const tell = (line: string) => {
+    if (!options.json) console.log(line);
+  };
+  const bench = await prepare(options, { log, tell });
   const print = <T>(report: T, format: (report: T) => string) =>
     console.log(options.json ? JSON.stringify(report) : format(report));
   if (options.predict) {
@@ -27,6 +30,7 @@ async function main(): Promise<number> {
     print(report, formatMemory);
     return report.flat ? 0 : 1;
   }
+  tell(`bench ${process.argv.slice(2).join(' ')}`);
   print(await benchUpdates(bench), formatReport);
   return 0;
 }

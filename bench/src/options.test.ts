@@ -6,7 +6,9 @@ describe('parseOptions', () => {
     expect(parseOptions(['image'])).toMatchObject({
       modality: 'image',
       updates: null,
-      peer: false,
+      eager: false,
+      compiled: false,
+      batch: null,
       data: true,
       dtype: 'f32',
       device: 'cpu',
@@ -14,18 +16,26 @@ describe('parseOptions', () => {
   });
 
   it('reads every option', () => {
-    const args = 'image --preset base --peer --updates 20 --no-data --threads 1 --json --dtype bf16'.split(
-      ' ',
-    );
+    const args =
+      'image --preset base --peer --updates 20 --batch 2 --clones 3 --no-data --threads 1 --json --dtype bf16'.split(
+        ' ',
+      );
     expect(parseOptions(args)).toMatchObject({
       preset: 'base',
-      peer: true,
+      eager: true,
+      compiled: true,
       updates: 20,
+      batch: 2,
+      clones: 3,
       data: false,
       threads: 1,
       json: true,
       dtype: 'bf16',
     });
+  });
+
+  it('compares with one of the peers', () => {
+    expect(parseOptions(['image', '--compiled'])).toMatchObject({ eager: false, compiled: true });
   });
 
   it('takes the first GPU for cuda, and bf16 there', () => {
@@ -44,6 +54,8 @@ describe('parseOptions', () => {
     [['image', '--dtype', 'f64'], /f32 or bf16/],
     [['image', '--predict', 'abacus'], /a100, h100, h200/],
     [['image', '--faster'], /--faster/],
+    [['image', '--batch', '1.5'], /--batch must be a whole number/],
+    [['image', '--compiled', '--set', 'model.depth=1'], /not with --peer/],
     [['image', '--peer', '--set', 'model.depth=1'], /not with --peer/],
   ])('refuses %j', (args, message) => {
     expect(() => parseOptions(args)).toThrow(message);

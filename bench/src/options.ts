@@ -8,8 +8,12 @@ export interface BenchOptions {
   preset: string;
   /** Measured updates of each side; null = the workload's own number. */
   updates: number | null;
-  /** Compare with PyTorch in the same run. */
-  peer: boolean;
+  /** Compare with PyTorch in the same run: as it is, compiled. */
+  eager: boolean;
+  compiled: boolean;
+  /** Samples of an update and masks per sample, of both sides; null = the workload's own. */
+  batch: number | null;
+  clones: number | null;
   /** Only watch memory over many updates. */
   memory: boolean;
   /** Only predict the time on this GPU (a name of roofline.ts) from the operations counted. */
@@ -31,7 +35,11 @@ same process.
 
   --preset <name>   the workload (default: the modality's first)
   --updates <n>     measured updates (default: as many as take about a minute)
-  --peer            also run the same model in PyTorch, in turns with ours (needs python3 with torch)
+  --eager           also run the same model in PyTorch, in turns with ours (needs python3 with torch)
+  --compiled        also run it as torch.compile makes it
+  --peer            both
+  --batch <n>       samples of an update (default: the workload's), of both sides
+  --clones <n>      masks per sample (default: the workload's), of both sides
   --memory          instead: watch memory over --updates updates (default 500); exit code 1 if it grows
   --predict <gpu>   instead: the least time that an update can take on a100, h100 or h200, from counted FLOPs and bytes;
                     needs no GPU
@@ -39,7 +47,7 @@ same process.
   --threads <n>     threads of both sides (default: all cores)
   --device <name>   cpu (default) or cuda, for both sides; a GPU gets larger batches
   --dtype <name>    f32 (default on a CPU) or bf16 (default on a GPU), for both sides
-  --set <key=value> another setting of the run config; may be repeated, not with --peer
+  --set <key=value> another setting of the run config; may be repeated, not with PyTorch
   --json            print one JSON object instead of tables
 
 D2V_PROFILE=1 adds time per phase and per operation.`;
@@ -63,13 +71,20 @@ export function parseOptions(argv: readonly string[]): BenchOptions | 'help' {
   const device = values.device === 'cuda' ? 'cuda:0' : values.device;
   const dtype = values.dtype ?? (onGpu(device) ? 'bf16' : 'f32');
   if (dtype !== 'f32' && dtype !== 'bf16') throw new D2vError('--dtype must be f32 or bf16');
-  if (values.peer && values.set.length > 0)
-    throw new D2vError('--set changes our side only: not with --peer');
+  const eager = values.peer || values.eager;
+  const compiled = values.peer || values.compiled;
+  if ((eager || compiled) && values.set.length > 0)
+    throw new D2vError('--set changes our side only: not with --peer, --eager or --compiled');
+  const optional = (name: 'updates' | 'batch' | 'clones') =>
+    values[name] === undefined ? null : count(`--${name}`, values[name]);
   return {
     modality,
     preset: values.preset ?? '',
-    updates: values.updates === undefined ? null : count('--updates', values.updates),
-    peer: values.peer,
+    updates: optional('updates'),
+    eager,
+    compiled,
+    batch: optional('batch'),
+    clones: optional('clones'),
     memory: values.memory,
     predict: values.predict === undefined ? null : gpuName(values.predict),
     data: !values['no-data'],
@@ -89,6 +104,10 @@ function parse(argv: readonly string[]) {
       preset: { type: 'string' },
       updates: { type: 'string' },
       peer: { type: 'boolean', default: false },
+      eager: { type: 'boolean', default: false },
+      compiled: { type: 'boolean', default: false },
+      batch: { type: 'string' },
+      clones: { type: 'string' },
       memory: { type: 'boolean', default: false },
       predict: { type: 'string' },
       'no-data': { type: 'boolean', default: false },

@@ -13,6 +13,9 @@ export interface PeerAnswer {
   threads: number;
   config: Record<string, unknown>;
   seconds: number[];
+  median: number;
+  /** That were compiled so far. */
+  graphs: number;
   /** Bytes: of the process, or of a GPU by tensors. */
   peak_memory: number;
 }
@@ -42,13 +45,18 @@ export interface PeerOptions {
   clones: number;
 }
 
+/** The peer's settings are not ours: its figures mean nothing. */
+export class OtherModel extends D2vError {}
+
 /** The PyTorch implementation in a process of its own, which sleeps until it is asked for updates. */
 export class Peer {
   /** Of all updates so far. */
   readonly seconds: number[] = [];
+  updates = 0;
   last: PeerAnswer | null = null;
   private readonly lines: AsyncIterator<string>;
   private errors = '';
+  private readonly ended: Promise<void>;
 
   private constructor(
     private readonly child: ChildProcess,
@@ -56,12 +64,18 @@ export class Peer {
     readonly name: string,
   ) {
     this.lines = reader[Symbol.asyncIterator]();
+    this.ended = new Promise((resolve) => child.once('close', () => resolve()));
+    child.stdin!.on('error', () => {}); // of one that ended: `line` says so
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.errors = (this.errors + text).slice(-2000);
     });
   }
 
-  /** Starts the peer and waits for its warm-up (compiling takes a minute or so). */
+  static nameOf({ compiled }: Pick<PeerOptions, 'compiled'>): string {
+    return compiled ? 'PyTorch compiled' : 'PyTorch';
+  }
+
+  /** Starts the peer and waits for its warm-up (compiling takes a minute or so). @throws D2vError if it fails */
   static async start(options: PeerOptions): Promise<Peer> {
     const args = [join(FOLDER, 'bench_peer.py'), options.modality, '--serve', '--preset', options.preset];
     for (const name of ['warmup', 'device', 'dtype', 'batch', 'clones'] as const) {
@@ -71,10 +85,11 @@ export class Peer {
     if (options.compiled) args.push('--compile');
     const child = spawn(PYTHON, args, { stdio: ['pipe', 'pipe', 'pipe'] });
     const reader = createInterface({ input: child.stdout! });
-    const peer = new Peer(child, reader, options.compiled ? 'PyTorch compiled' : 'PyTorch');
+    const peer = new Peer(child, reader, Peer.nameOf(options));
     const ready = await peer.line();
-    if (ready !== 'ready') throw new D2vError(`the peer said "${ready}" instead of "ready"`);
-    return peer;
+    if (ready === 'ready') return peer;
+    child.kill();
+    throw new D2vError(`the peer said "${ready}" instead of "ready"`);
   }
 
   /** So many more updates. */
@@ -82,10 +97,11 @@ export class Peer {
     this.child.stdin!.write(`${updates}\n`);
     this.last = JSON.parse(await this.line()) as PeerAnswer;
     this.seconds.push(...this.last.seconds);
+    this.updates += updates;
     return this.last;
   }
 
-  /** @throws D2vError naming each setting that differs from `expected` */
+  /** @throws OtherModel naming each setting that differs from `expected` */
   checkConfig(expected: Record<string, unknown>): void {
     const actual = this.last?.config ?? {};
     const wrong = Object.entries(expected)
@@ -93,20 +109,19 @@ export class Peer {
       .map(
         ([key, value]) => `${key} is ${JSON.stringify(actual[key])} there and ${JSON.stringify(value)} here`,
       );
-    if (wrong.length > 0) throw new D2vError(`the peer's model is another one: ${wrong.join('; ')}`);
+    if (wrong.length > 0) throw new OtherModel(`the peer's model is another one: ${wrong.join('; ')}`);
   }
 
   async stop(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const ended = new Promise((resolve) => this.child.once('exit', resolve));
     this.child.stdin!.end();
     this.reader.close();
-    await ended;
+    await this.ended;
   }
 
   private async line(): Promise<string> {
     const { value, done } = await this.lines.next();
     if (!done) return value;
+    await this.ended;
     throw new D2vError(`${this.name} ended early:\n${this.errors}`);
   }
 }

@@ -1,7 +1,8 @@
 import { Data2Vec } from '@d2v/core';
 import type { Bench } from './bench.js';
 import { updateFlops } from './flops.js';
-import { bound, type Gpu, updateParts } from './roofline.js';
+import { bound, type Gpu, leastSeconds, updateParts } from './roofline.js';
+import { modelSize } from './runner.js';
 import { formatTable } from './table.js';
 
 const MASKS = 8;
@@ -14,17 +15,12 @@ export function predict({ modality, workload, config, options }: Bench, gpu: Gpu
     const plan = model.plan(batch, { modality: modality.name, update, firstSample: 0 });
     return plan.mask.keptPerRow;
   });
-  let parameters = 0;
-  for (const { size } of model.arena.entries.values()) parameters += size;
-  const averaged = model.arena.averagedLength;
+  const size = modelSize(model);
   model.dispose();
 
   const shape = workload.shape(config, kept.reduce((sum, n) => sum + n, 0) / MASKS);
-  const parts = updateParts(shape, { parameters, averaged }).map((part) => ({
-    ...part,
-    ...bound(part, gpu),
-  }));
-  const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
+  const parts = updateParts(shape, size).map((part) => ({ ...part, ...bound(part, gpu) }));
+  const seconds = leastSeconds(parts, gpu);
   const { total } = updateFlops(shape);
   const rows = parts.map(({ name, flops, bytes, seconds: time, by }) => [
     name,
@@ -43,7 +39,7 @@ export function predict({ modality, workload, config, options }: Bench, gpu: Gpu
   ];
   const about =
     `${options.modality} ${workload.preset}, ${shape.samples} samples x ${shape.clones} masks, ` +
-    `${shape.tokens} tokens of which ${Math.round(shape.kept)} are seen, ${(parameters / 1e6).toFixed(0)} M parameters`;
+    `${shape.tokens} tokens of which ${Math.round(shape.kept)} are seen, ${(size.parameters / 1e6).toFixed(0)} M parameters`;
   return [
     `${about}; ${gpu.name}`,
     '',

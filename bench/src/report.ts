@@ -20,14 +20,26 @@ export interface Side {
   shareOfPeak: number;
   /** Most memory, bytes: of the process, or of a GPU by tensors. */
   peakMemory: number;
+  /** Of PyTorch; for peers. */
+  version?: string;
   /** How many times faster ours is (median over median); for peers. */
   ratio?: number;
+}
+
+/** Seconds of an update at least, by operations counted (roofline.ts). */
+export interface LeastTimes {
+  /** At the rates of matrix products and of memory measured in this process. */
+  measured: number;
+  /** At those that the maker of this GPU states. */
+  stated?: { gpu: string; seconds: number };
 }
 
 export interface BenchReport {
   modality: string;
   preset: string;
   device: string;
+  /** Name of the GPU's model. */
+  gpu?: string;
   dtype: string;
   threads: number;
   isa: string;
@@ -37,12 +49,15 @@ export interface BenchReport {
   clones: number;
   flops: UpdateFlops;
   gemmPeak: { flopsPerSecond: number; shapes: Record<string, number> };
+  /** Bytes per second that copies within a GPU's memory read and write. */
+  memoryRate?: number;
+  least?: LeastTimes;
   ours: Side;
   peers: Side[];
   /** Why there is no peer although one was asked for. */
   peerMissing?: string;
-  /** Why PyTorch could not compile the peer. */
-  compiledMissing?: string;
+  /** Peers that could not be measured, or not to the end. */
+  peerFailures: { name: string; reason: string }[];
   tensors: { peakBytes: number; liveBuffers: number; liveBuffersGrowth: number; currentGrowth: number };
   waiting?: WaitingReport;
   profile?: ProfileReport;
@@ -71,6 +86,9 @@ const giga = (value: number, digits = 0) => (value / 1e9).toFixed(digits);
 const mebi = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
+const time = (seconds: number) =>
+  seconds < 0.1 ? `${(seconds * 1000).toFixed(2)} ms` : `${seconds.toFixed(3)} s`;
+
 export function formatReport(r: BenchReport): string {
   const parts = [heading(r), '', sides(r)];
   const { tensors: t } = r;
@@ -85,19 +103,45 @@ export function formatReport(r: BenchReport): string {
         `(${r.waiting.updates} updates from files, ${r.waiting.samplesPerSecond.toFixed(1)} samples/s)`,
     );
   }
-  if (r.compiledMissing) parts.push('', `PyTorch cannot compile this model: ${r.compiledMissing}`);
+  if (r.least) parts.push(roofline(r, r.least));
+  for (const { version, name } of r.peers)
+    parts.push(
+      `${name}: ${version}, ${r.dtype === 'bf16' ? 'bf16 by autocast' : r.dtype}, scaled_dot_product_attention, fused AdamW`,
+    );
+  for (const { name, reason } of r.peerFailures) parts.push('', `${name} failed: ${reason}`);
   if (r.peerMissing) parts.push('', `no comparison with PyTorch: ${r.peerMissing}`);
   if (r.profile) parts.push('', formatProfile(r.profile));
+  parts.push('', summary(r));
   return parts.join('\n');
 }
 
-function heading(r: BenchReport): string {
+/** What is measured, on what. */
+export function heading(r: BenchReport): string {
+  const shapes = Object.entries(r.gemmPeak.shapes).map(([shape, rate]) => `${shape} ${giga(rate)}`);
   return [
     `${r.modality} ${r.preset}: ${r.samples} samples x ${r.clones} masks, ${(r.parameters / 1e6).toFixed(1)} M parameters, ` +
       `${giga(r.flops.total, 1)} GFLOP per update`,
-    `${r.device} (${r.isa}), ${r.threads} threads, ${r.dtype}, GEMM by ${r.gemm}: ` +
-      `peak ${giga(r.gemmPeak.flopsPerSecond)} GFLOP/s (best of ${Object.keys(r.gemmPeak.shapes).length} shapes)`,
+    `${r.gpu ? `${r.gpu}, ` : ''}${r.device} (${r.isa}), ${r.threads} threads, ${r.dtype}, GEMM by ${r.gemm}: ` +
+      `peak ${giga(r.gemmPeak.flopsPerSecond)} GFLOP/s (best of ${shapes.join(', ')})`,
   ].join('\n');
+}
+
+/** The measurement in one line. */
+export function summary(r: BenchReport): string {
+  const peers = r.peers.map(({ name, ratio }) => `${ratio!.toFixed(2)}x ${name}`);
+  const { stepSeconds, samplesPerSecond, shareOfPeak } = r.ours;
+  return [
+    `${time(stepSeconds)} per update, ${samplesPerSecond.toFixed(1)} samples/s, model FLOPs ${percent(shareOfPeak)} of the measured peak`,
+    ...peers,
+  ].join(', ');
+}
+
+function roofline({ ours, memoryRate, gemmPeak }: BenchReport, { measured, stated }: LeastTimes): string {
+  const paper = stated ? `; at those of ${stated.gpu} on paper ${time(stated.seconds)}` : '';
+  return (
+    `roofline: at least ${time(measured)} at the rates measured here (${giga(gemmPeak.flopsPerSecond)} GFLOP/s, ` +
+    `${giga(memoryRate!)} GB/s of copies)${paper}; ours takes ${(ours.stepSeconds / measured).toFixed(2)} times as long`
+  );
 }
 
 function sides(r: BenchReport): string {
@@ -105,8 +149,8 @@ function sides(r: BenchReport): string {
   const row = (name: string, cell: (s: Side) => string) => [name, ...columns.map(cell)];
   const rows = [
     row('', (s) => s.name),
-    row('step time, median', (s) => `${s.stepSeconds.toFixed(3)} s`),
-    row(`9 of 10 ${onGpu(r.device) ? 'rounds ' : ''}below`, (s) => `${s.stepSeconds90.toFixed(3)} s`),
+    row('step time, median', (s) => time(s.stepSeconds)),
+    row(`9 of 10 ${onGpu(r.device) ? 'rounds ' : ''}below`, (s) => time(s.stepSeconds90)),
     row('samples/s', (s) => s.samplesPerSecond.toFixed(1)),
     row('model GFLOP/s', (s) => giga(s.flopsPerSecond)),
     row('share of GEMM peak', (s) => percent(s.shareOfPeak)),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type UpdateShape, updateFlops } from './flops.js';
-import { bound, GPUS, updateParts } from './roofline.js';
+import { bound, GPUS, gpuOfName, leastSeconds, updateParts } from './roofline.js';
 
 const shape: UpdateShape = {
   samples: 64,
@@ -48,5 +48,21 @@ describe('the roofline', () => {
     expect(bound({ name: '', flops: 200, bytes: 30 }, gpu)).toEqual({ seconds: 3, by: 'memory' });
     for (const { flopsPerSecond, bytesPerSecond } of Object.values(GPUS))
       expect(flopsPerSecond / bytesPerSecond).toBeGreaterThan(100);
+  });
+
+  it('adds up the parts, each at the rate that bounds it', () => {
+    const parts = [
+      { name: 'products', flops: 6, bytes: 1 },
+      { name: 'copies', flops: 0, bytes: 8 },
+    ];
+    expect(leastSeconds(parts, { flopsPerSecond: 2, bytesPerSecond: 4 })).toBe(3 + 2);
+  });
+
+  it('knows GPUs by the names that drivers give them, and only those it has figures of', () => {
+    expect(gpuOfName('NVIDIA H200')).toBe(GPUS.h200);
+    expect(gpuOfName('NVIDIA H100 80GB HBM3')).toBe(GPUS.h100);
+    expect(gpuOfName('NVIDIA A100-SXM4-80GB')).toBe(GPUS.a100);
+    for (const name of ['NVIDIA H100 PCIe', 'NVIDIA A100-SXM4-40GB', 'emulated'])
+      expect(gpuOfName(name)).toBeNull();
   });
 });

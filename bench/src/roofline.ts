@@ -153,8 +153,21 @@ function decoderParts(shape: UpdateShape, decoded: number, masked: number): Part
   return [conv, norm, projection, { name: 'tokens back at their places, loss', flops: 0, bytes: places }];
 }
 
+/** The GPU on paper that a driver's name for it means, or null. */
+export function gpuOfName(name: string): Gpu | null {
+  if (/\bH200\b/.test(name)) return GPUS.h200!;
+  if (/\bH100\b.*HBM3/.test(name)) return GPUS.h100!;
+  if (/\bA100-SXM\d?-80GB/.test(name)) return GPUS.a100!;
+  return null;
+}
+
+/** Seconds of an update on a GPU at least. */
+export function leastSeconds(parts: readonly Part[], gpu: Omit<Gpu, 'name'>): number {
+  return parts.reduce((sum, part) => sum + bound(part, gpu).seconds, 0);
+}
+
 /** Seconds of a part on a GPU, and what bounds them. */
-export function bound(part: Part, gpu: Gpu): { seconds: number; by: 'arithmetic' | 'memory' } {
+export function bound(part: Part, gpu: Omit<Gpu, 'name'>): { seconds: number; by: 'arithmetic' | 'memory' } {
   const arithmetic = part.flops / gpu.flopsPerSecond;
   const memory = part.bytes / gpu.bytesPerSecond;
   return arithmetic > memory ? { seconds: arithmetic, by: 'arithmetic' } : { seconds: memory, by: 'memory' };

@@ -1,9 +1,16 @@
 import { Adam, type Batch, Data2Vec, type Modality, type RunConfig, resolveDtype } from '@d2v/core';
 import * as k from '@d2v/cuda-kernels';
+import type { ModelSize } from './roofline.js';
 
 /** Parts of an update, in their order. */
 export const PHASES = ['masks', 'forward', 'backward', 'clip, Adam, EMA'] as const;
 export type Phase = (typeof PHASES)[number];
+
+export function modelSize({ arena }: Data2Vec): ModelSize {
+  let parameters = 0;
+  for (const { size } of arena.entries.values()) parameters += size;
+  return { parameters, averaged: arena.averagedLength };
+}
 
 /** One model, one batch, and updates on it: the trainer's own steps on data that is in memory. */
 export class UpdateRunner {
@@ -34,10 +41,8 @@ export class UpdateRunner {
     });
   }
 
-  get parameters(): number {
-    let sum = 0;
-    for (const { size } of this.model.arena.entries.values()) sum += size;
-    return sum;
+  get size(): ModelSize {
+    return modelSize(this.model);
   }
 
   /** Tokens that the student saw of a row, the mean over all updates so far. */

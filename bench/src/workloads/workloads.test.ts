@@ -31,7 +31,7 @@ const OF_ALL_PEERS = {
 const load = (modality: string, preset: string) => {
   const options = parseOptions([modality, '--preset', preset]);
   if (options === 'help') throw new Error('not a request for help');
-  return prepare(options, () => {});
+  return prepare(options, { log: () => {}, tell: () => {} });
 };
 
 describe('workloads', () => {
