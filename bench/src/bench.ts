@@ -148,6 +148,7 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
           version: peer.last!.version,
           ratio: median(peer.seconds) / median(seconds),
         })),
+        ...(onGpu(device) && { gemmReport: k.gemmReport(device) }),
         ...(missing && { peerMissing: missing }),
         peerFailures: peers.failures,
         tensors: {

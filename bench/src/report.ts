@@ -1,4 +1,5 @@
 /** The result of a run, as an object (`--json`) and as text. */
+import type { GemmReport } from '@d2v/cuda-kernels';
 import type { UpdateFlops } from './flops.js';
 import type { MemoryReport } from './memory.js';
 import { onGpu } from './options.js';
@@ -58,6 +59,8 @@ export interface BenchReport {
   peerMissing?: string;
   /** Peers that could not be measured, or not to the end. */
   peerFailures: { name: string; reason: string }[];
+  /** Of a GPU: what the library of matrix products refused, and its searches for algorithms. */
+  gemmReport?: GemmReport;
   tensors: { peakBytes: number; liveBuffers: number; liveBuffersGrowth: number; currentGrowth: number };
   waiting?: WaitingReport;
   profile?: ProfileReport;
@@ -103,6 +106,7 @@ export function formatReport(r: BenchReport): string {
         `(${r.waiting.updates} updates from files, ${r.waiting.samplesPerSecond.toFixed(1)} samples/s)`,
     );
   }
+  if (r.gemmReport) parts.push('', formatGemmReport(r.gemmReport));
   if (r.least) parts.push(roofline(r, r.least));
   for (const { version, name } of r.peers)
     parts.push(
@@ -113,6 +117,16 @@ export function formatReport(r: BenchReport): string {
   if (r.profile) parts.push('', formatProfile(r.profile));
   parts.push('', summary(r));
   return parts.join('\n');
+}
+
+/** A line per product that the library has no way to, so that a first run on a GPU shows them. */
+export function formatGemmReport({ library, refusals, searches, searchMs }: GemmReport): string {
+  const each = searches > 0 ? `, ${((1000 * searchMs) / searches).toFixed(0)} us each` : '';
+  const lines = refusals.map(
+    ({ product, instead, calls }) => `${library} refused: ${product}; ${instead} instead, ${calls} times`,
+  );
+  if (lines.length === 0) lines.push(`${library} refused no product`);
+  return [...lines, `${library} was asked for ${searches} algorithms${each}`].join('\n');
 }
 
 /** What is measured, on what. */

@@ -27,6 +27,7 @@ export class UpdateRunner {
     private readonly device: string,
   ) {
     const { model, common, optimizer } = config;
+    k.setTf32(device, common.tf32);
     this.model = Data2Vec.create({
       config: model,
       modalities: [modality],

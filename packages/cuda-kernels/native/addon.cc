@@ -9,7 +9,7 @@
 namespace d2v {
 
 /// Changes when the JavaScript side and the addon would no longer understand each other; src/native.ts checks it.
-constexpr int kAbi = 2;
+constexpr int kAbi = 3;
 
 namespace {
 
@@ -88,6 +88,8 @@ const Entry kEntries[] = {
     {"ema_", ops::ema_},
     {"deviceInfo", ops::deviceInfo},
     {"cudaGemmLibrary", ops::cudaGemmLibrary},
+    {"setTf32", ops::setTf32},
+    {"gemmReport", ops::gemmReport},
     {"asynchronous", ops::asynchronous},
     {"setThreads", ops::setThreads},
     {"memoryStats", ops::memoryStats},

@@ -184,6 +184,20 @@ struct GraphStats {
   int64_t made = 0;  // of those, how many were of a form that no earlier one had
 };
 
+/// A matrix product that the device's library has no way to.
+struct GemmRefusal {
+  std::string product;  // its shape, dtypes and epilogue
+  std::string instead;  // what was done
+  int64_t calls = 0;
+};
+
+/// The library of matrix products, since the device was opened.
+struct GemmReport {
+  std::vector<GemmRefusal> refusals;
+  int64_t searches = 0;  // for an algorithm: one per shape
+  double searchMs = 0;   // what they took, on the host
+};
+
 /// A piece of device memory that the host wants.
 struct Piece {
   const void* src;
@@ -212,6 +226,9 @@ class Backend {
   virtual std::string isa() const = 0;
   /// Library behind linear/matmul: "oneDNN 2.6.3" or "builtin".
   virtual std::string gemmLibrary() const = 0;
+  /// Whether the library may round f32 operands to TF32. Off at first; devices without TF32 compute in f32 in any case.
+  virtual void setTf32(bool) {}
+  virtual GemmReport gemmReport() const { return {}; }
   /// Whether ops return before their work is done.
   virtual bool asynchronous() const { return false; }
   /// Called before a thread calls ops: a thread may use several GPUs.

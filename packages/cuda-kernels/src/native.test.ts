@@ -34,7 +34,7 @@ describe('loading', () => {
     vi.stubEnv('D2V_NATIVE', fileURLToPath(import.meta.url).replace(/native\.test\.ts$/, '../package.json'));
     vi.resetModules();
     await expect(import('./native.js')).rejects.toThrow(
-      /ABI undefined found, 2 needed\n {4}-> it was built from other/,
+      /ABI undefined found, 3 needed\n {4}-> it was built from other/,
     );
   });
 

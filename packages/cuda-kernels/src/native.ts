@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { RawTensor } from './types.js';
 
 /** Must equal `kAbi` of native/addon.cc. */
-export const ABI = 2;
+export const ABI = 3;
 
 /** The addon could not be loaded; the message lists what was tried, the likely causes and their cures. */
 export class NativeLoadError extends Error {

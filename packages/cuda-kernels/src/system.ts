@@ -37,7 +37,7 @@ export interface DeviceInfo {
   isa: string;
   threads: number;
   openmp: boolean;
-  /** 'oneDNN 2.6.3', 'builtin', or on a GPU 'cuBLASLt 13.1.1'. */
+  /** 'oneDNN 2.6.3', 'builtin', or on a GPU 'cuBLASLt 13.1.1', with ', TF32' where that is switched on. */
   gemm: string;
   compiler: string;
   abi: number;
@@ -66,6 +66,39 @@ export function deviceInfo(device: Device = 'cpu'): DeviceInfo {
  */
 export function cudaGemmLibrary(): string {
   return native.cudaGemmLibrary!() as string;
+}
+
+/**
+ * Lets a GPU's library round the operands of f32 matrix products to TF32, 10 bits of mantissa: several times faster, good to
+ * about three digits. Off at first. Concerns linear layers, matmul, and those convolutions that are matrix products (f32 of
+ * all other ops is f32); bf16 never. A CPU computes in f32 in any case.
+ */
+export function setTf32(device: Device, on: boolean): void {
+  native.setTf32!(device, on);
+}
+
+/** Matrix products that a GPU's library has no way to, of one shape. */
+export interface GemmRefusal {
+  /** '4096 x 3072 x 768 (m x n x k), b transposed, bf16 to bf16, epilogue bias, GELU and its input' */
+  product: string;
+  /** What was done: 'a product and a pass', 'the plain kernel' (slow) or 'convolution kernels'. */
+  instead: string;
+  calls: number;
+}
+
+export interface GemmReport {
+  /** As `deviceInfo(device).gemm`. */
+  library: string;
+  /** The most frequent first. */
+  refusals: GemmRefusal[];
+  /** How often the library was asked for an algorithm, which is once per shape, and the host's time for it. */
+  searches: number;
+  searchMs: number;
+}
+
+/** What a GPU's library of matrix products did since this thread opened the device. Of a CPU there is nothing to tell. */
+export function gemmReport(device: Device): GemmReport {
+  return native.gemmReport!(device) as GemmReport;
 }
 
 /** Whether a device's ops return before their work is done: values are then better read with `readLater`. */

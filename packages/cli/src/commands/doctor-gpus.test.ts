@@ -50,7 +50,11 @@ describe('GPUs in d2v doctor', () => {
   it('names those that can be used, and the library of matrix products', () => {
     expect(gpuFindings(usable, library)).toEqual([
       { state: 'ok', topic: 'GPU', text: 'cuda:0: NVIDIA A100-SXM4-80GB, 80 GiB, compute capability 8.0' },
-      { state: 'ok', topic: 'GPU GEMM', text: 'cuBLASLt 13.1.1' },
+      {
+        state: 'ok',
+        topic: 'GPU GEMM',
+        text: 'cuBLASLt 13.1.1; f32 products in f32, or in TF32 with common.tf32',
+      },
     ]);
   });
 

@@ -43,7 +43,7 @@ function gpuFinding({ device, name, memory, capability, problem, remedy }: raw.G
 function libraryFinding(gemmLibrary: () => string): Finding {
   const topic = 'GPU GEMM';
   try {
-    return { state: 'ok', topic, text: gemmLibrary() };
+    return { state: 'ok', topic, text: `${gemmLibrary()}; f32 products in f32, or in TF32 with common.tf32` };
   } catch (error) {
     // Its message ends in the remedy.
     const { message } = error as Error;

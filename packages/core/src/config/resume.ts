@@ -12,7 +12,7 @@ const FREE = [
   // The way out of a divergence; what changes is said when the run goes on.
   /^optimization\.(max_update|lr|clip_norm)$/,
   /^lr_scheduler\.warmup_updates$/,
-  /^common\.(device|cuda_graphs|threads|log_interval|tensorboard)$/,
+  /^common\.(device|cuda_graphs|tf32|threads|log_interval|tensorboard)$/,
   /^data\.([a-z0-9-]+\.)?(path|valid_path|num_workers|prefetch|worker_timeout_seconds|max_bad_share|cache_dir|offline)$/,
 ];
 

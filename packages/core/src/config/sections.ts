@@ -31,6 +31,12 @@ export const commonSchema = z.strictObject({
     .describe(
       'start the work of an update on a GPU as a whole; for small models, whose kernels take no longer than starting them',
     ),
+  tf32: z
+    .boolean()
+    .default(false)
+    .describe(
+      'round operands of f32 matrix products on a GPU to TF32: faster, good to three digits; nothing else changes',
+    ),
   threads: count.default(0).describe('CPU threads of the kernels; 0 = all cores'),
   log_interval: positive.default(50).describe('updates between two lines of metrics'),
   tensorboard: z.boolean().default(true).describe('also write TensorBoard event files into the run folder'),

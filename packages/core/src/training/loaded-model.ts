@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTf32 } from '@d2v/cuda-kernels';
 import { type Layer, objectLayer, type Plain } from '../config/layer.js';
 import { type Changes, overrideConfig, parseResolved } from '../config/resolve.js';
 import type { RunConfig } from '../config/schema.js';
@@ -86,6 +87,7 @@ export interface LoadedPart {
 function createModel(parts: readonly LoadedPart[], device: string, teacher: boolean): Data2Vec {
   const { model, common } = parts[0]!.config;
   const modalities = Object.assign({}, ...parts.map(({ config }) => config.model.modalities));
+  setTf32(device, common.tf32);
   return Data2Vec.create({
     config: { ...model, modalities },
     modalities: parts.map(({ modality }) => modality),

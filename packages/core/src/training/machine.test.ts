@@ -1,6 +1,7 @@
 import * as k from '@d2v/cuda-kernels';
 import { describe, expect, it } from 'vitest';
-import { idleGpu, resolveDevice, resolveDtype } from './machine.js';
+import type { CommonConfig } from '../config/joint.js';
+import { idleGpu, resolveDevice, resolveDtype, setUpMachine } from './machine.js';
 
 const { devices } = k.deviceInfo();
 
@@ -24,6 +25,18 @@ describe('devices', () => {
     expect(idleGpu('cpu', { devices: ['cpu'], cuda })).toBeNull();
     expect(idleGpu('auto', { devices: ['cpu', 'cuda:0'], cuda })).toBeNull();
     expect(idleGpu('auto', { devices: ['cpu'], cuda: { ...cuda, driver: false } })).toBeNull();
+  });
+
+  it('switches TF32 on and off, on GPUs', () => {
+    for (const device of devices) {
+      const gemm = (tf32: boolean) =>
+        setUpMachine({ common: { threads: 0, tf32 } } as CommonConfig, device).gemm;
+      const exact = gemm(false);
+      if (device === 'cpu') expect(() => gemm(true)).toThrow('common.tf32: cpu has no TF32: leave it out');
+      else expect(gemm(true)).toBe(`${exact}, TF32`);
+      expect(gemm(false)).toBe(exact);
+      expect(exact).not.toContain('TF32');
+    }
   });
 
   it('computes in bf16 on a GPU unless told otherwise', () => {

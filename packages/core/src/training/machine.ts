@@ -36,16 +36,19 @@ export function resolveDtype(wanted: CommonConfig['common']['dtype'], device: st
 }
 
 /**
- * Applies `common.threads` and says what the last digits of results depend on.
- * @throws D2vError if `common.cuda_graphs` is asked of a CPU
+ * Applies `common.threads` and `common.tf32`, and says what the last digits of results depend on.
+ * @throws D2vError if `common.cuda_graphs` or `common.tf32` is asked of a CPU
  */
 export function setUpMachine(config: CommonConfig, device: string): TrainerState['machine'] {
-  if (config.common.cuda_graphs && !k.asynchronous(device)) {
+  const { cuda_graphs, tf32 } = config.common;
+  if ((cuda_graphs || tf32) && !k.asynchronous(device)) {
+    const [key, what] = cuda_graphs ? ['cuda_graphs', 'CUDA graphs'] : ['tf32', 'TF32'];
     throw new D2vError(
-      `common.cuda_graphs: ${device} has no CUDA graphs: leave it out, or choose a GPU (common.device)`,
+      `common.${key}: ${device} has no ${what}: leave it out, or choose a GPU (common.device)`,
     );
   }
   if (config.common.threads > 0) k.setThreads(config.common.threads);
+  k.setTf32(device, tf32);
   const { isa, gemm, threads } = k.deviceInfo(device);
   return { device, isa, gemm, threads };
 }

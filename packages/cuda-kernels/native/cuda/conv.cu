@@ -311,7 +311,12 @@ struct Phase {
 }  // namespace
 
 ConvContext CudaBackend::convContext() {
-  return {memory_, properties_, stream_, [this](const GemmProblem& p) { return gemm().multiply(p, stream_); }};
+  const auto multiply = [this](const GemmProblem& p) {
+    const bool done = multiplyByLibrary(p);
+    if (!done) refusals_.add(p, GemmInstead::Convolution, gemmLibrary());
+    return done;
+  };
+  return {memory_, properties_, stream_, multiply};
 }
 
 void CudaBackend::conv(const ConvShape& s, In x, In w, In bias, Out y) {

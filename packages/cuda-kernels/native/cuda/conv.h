@@ -18,7 +18,7 @@ struct ConvContext {
   Allocator& memory;
   const DeviceProperties& device;
   Stream stream;
-  std::function<bool(const GemmProblem&)> multiply;  // GemmLibrary's
+  std::function<bool(const GemmProblem&)> multiply;  // CudaBackend::multiplyByLibrary, counted
 };
 
 // --- conv_direct.cu: any shape, one value after the other

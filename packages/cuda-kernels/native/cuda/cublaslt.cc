@@ -8,7 +8,7 @@
 // alignment, with the descriptions. Split products are reduced through the workspace in a fixed order only.
 #include <algorithm>
 #include <array>
-#include <cstdlib>
+#include <chrono>
 #include <unordered_map>
 #include <vector>
 
@@ -58,8 +58,8 @@ namespace d2v::cuda {
 
 namespace {
 
-/// Shapes whose answers are kept. Sequence lengths vary from batch to batch: more would only be memory.
-constexpr size_t kMostPlans = 4096;
+/// Shapes whose answers are kept, about 1 KB each. Sequence lengths vary from batch to batch (docs/cuda.md, "Matrix products").
+constexpr size_t kMostPlans = 32768;
 
 int typeOf(DType t) { return t == DType::BF16 ? lt::kBf16 : lt::kFloat; }
 
@@ -90,7 +90,8 @@ Key keyOf(const GemmProblem& p) {
   const auto flags = static_cast<int64_t>(p.transA) | static_cast<int64_t>(p.transB) << 1 |
                      static_cast<int64_t>(p.in == DType::BF16) << 2 | static_cast<int64_t>(p.out == DType::BF16) << 3 |
                      static_cast<int64_t>(p.beta != 0) << 4 | static_cast<int64_t>(p.bias != nullptr) << 5 |
-                     static_cast<int64_t>(p.aux != nullptr) << 6 | static_cast<int64_t>(p.epilogue) << 8;
+                     static_cast<int64_t>(p.aux != nullptr) << 6 | static_cast<int64_t>(p.tf32) << 7 |
+                     static_cast<int64_t>(p.epilogue) << 8;
   const auto alignments = static_cast<int64_t>(alignmentOf(p.a)) | static_cast<int64_t>(alignmentOf(p.b)) << 16 |
                           static_cast<int64_t>(alignmentOf(p.c)) << 32;
   const auto rest = static_cast<int64_t>(alignmentOf(p.bias)) | static_cast<int64_t>(alignmentOf(p.aux)) << 16;
@@ -107,8 +108,6 @@ class CublasLt final : public GemmLibrary {
     if (workspace_ == nullptr) {
       throw OutOfMemory("out of memory on the GPU: " + formatBytes(workspaceBytes_) + " for matrix products requested");
     }
-    const char* tf32 = std::getenv("D2V_TF32");
-    tf32_ = tf32 != nullptr && std::string(tf32) == "1";
     const int status = api_.create(&handle_);
     if (status != lt::kSuccess) {
       release(workspace_);
@@ -122,8 +121,6 @@ class CublasLt final : public GemmLibrary {
     release(workspace_);
   }
 
-  std::string name() const override { return gemmLibraryName() + (tf32_ ? ", TF32" : ""); }
-
   bool multiply(const GemmProblem& p, Stream stream) override {
     Plan& plan = planOf(p);
     if (!plan.possible) return false;
@@ -134,6 +131,11 @@ class CublasLt final : public GemmLibrary {
     plan.possible = !isUnknown(status, p);
     if (plan.possible) check(status, "cublasLtMatmul");
     return plan.possible;
+  }
+
+  void addSearches(int64_t& searches, double& milliseconds) const override {
+    searches += searches_;
+    milliseconds += std::chrono::duration<double, std::milli>(searchTime_).count();
   }
 
  private:
@@ -167,8 +169,11 @@ class CublasLt final : public GemmLibrary {
     if (found != plans_.end()) return found->second;
     if (plans_.size() >= kMostPlans) forget();
     Plan& plan = plans_[key];
+    const auto start = std::chrono::steady_clock::now();
     try {
       make(p, plan);
+      searchTime_ += std::chrono::steady_clock::now() - start;
+      ++searches_;
     } catch (...) {
       drop(plan);
       plans_.erase(key);
@@ -213,9 +218,9 @@ class CublasLt final : public GemmLibrary {
     return lt::kNone;
   }
 
-  void make(const GemmProblem& p, Plan& plan) const {
+  void make(const GemmProblem& p, Plan& plan) {
     if (p.aux != nullptr && p.n % 8 != 0) return;  // it wants rows of aux to be multiples of 8
-    const int compute = p.in == DType::F32 && tf32_ ? lt::kComputeTf32 : lt::kCompute;
+    const int compute = p.tf32 ? lt::kComputeTf32 : lt::kCompute;
     check(api_.descriptionCreate(&plan.description, compute, lt::kFloat), "cublasLtMatmulDescCreate");
     set(plan.description, lt::kTransA, static_cast<int32_t>(p.transB));
     set(plan.description, lt::kTransB, static_cast<int32_t>(p.transA));
@@ -266,7 +271,8 @@ class CublasLt final : public GemmLibrary {
   lt::Handle handle_ = nullptr;
   void* workspace_ = nullptr;
   size_t workspaceBytes_ = 0;
-  bool tf32_ = false;
+  int64_t searches_ = 0;
+  std::chrono::steady_clock::duration searchTime_{};
   std::unordered_map<Key, Plan, KeyHash> plans_;
 };
 

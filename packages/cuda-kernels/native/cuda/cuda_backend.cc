@@ -35,7 +35,13 @@ std::string CudaBackend::isa() const {
   return "sm_" + std::to_string(properties_.major) + std::to_string(properties_.minor);
 }
 
-std::string CudaBackend::gemmLibrary() const { return gemm_ ? gemm_->name() : gemmLibraryName(); }
+std::string CudaBackend::gemmLibrary() const { return gemmLibraryName() + (tf32_ ? ", TF32" : ""); }
+
+GemmReport CudaBackend::gemmReport() const {
+  GemmReport report{refusals_.list(), 0, 0};
+  if (gemm_) gemm_->addSearches(report.searches, report.searchMs);
+  return report;
+}
 
 GemmLibrary& CudaBackend::gemm() {
   if (!gemm_) gemm_ = openGemmLibrary(properties_);

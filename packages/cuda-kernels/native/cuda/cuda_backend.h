@@ -12,12 +12,11 @@
 #include "../backend.h"
 #include "../storage.h"
 #include "driver.h"
+#include "gemm_refusals.h"
 
 namespace d2v::cuda {
 
 struct ConvContext;
-class GemmLibrary;
-struct GemmProblem;
 class Staging;
 class WorkStream;
 
@@ -35,6 +34,8 @@ class CudaBackend final : public Backend {
   bool computesBf16() const override { return true; }
   std::string isa() const override;
   std::string gemmLibrary() const override;
+  void setTf32(bool on) override { tf32_ = on; }
+  GemmReport gemmReport() const override;
   bool asynchronous() const override { return true; }
   void enter() override { useDevice(device_); }
   void synchronize() override;
@@ -119,6 +120,7 @@ class CudaBackend final : public Backend {
  private:
   /// The library of matrix products, loaded at first use. Throws where it cannot be found.
   GemmLibrary& gemm();
+  bool multiplyByLibrary(GemmProblem p);
   bool multiply(const GemmProblem& p);
   ConvContext convContext();
   Staging& staging();
@@ -130,6 +132,8 @@ class CudaBackend final : public Backend {
   const std::unique_ptr<WorkStream> work_;
   const Stream stream_;  // of work_
   std::unique_ptr<GemmLibrary> gemm_;
+  GemmRefusals refusals_;
+  bool tf32_ = false;
   std::unique_ptr<Staging> staging_;  // made and used by memory.cu
 };
 

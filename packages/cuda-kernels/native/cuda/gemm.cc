@@ -15,13 +15,21 @@ size_t bytesOf(DType t, int64_t n) { return static_cast<size_t>(n) * sizeOf(t); 
 
 }  // namespace
 
+/// @returns false, with nothing done, where the library has no way to the product
+bool CudaBackend::multiplyByLibrary(GemmProblem p) {
+  p.tf32 = tf32_ && p.in == DType::F32;
+  return gemm().multiply(p, stream_);
+}
+
 /// With or without the epilogue of `p`. @returns whether with
 bool CudaBackend::multiply(const GemmProblem& p) {
-  if (gemm().multiply(p, stream_)) return true;
+  if (multiplyByLibrary(p)) return true;
   GemmProblem bare = p;
   bare.epilogue = GemmEpilogue::None;
   bare.bias = bare.aux = nullptr;
-  if (p.epilogue == GemmEpilogue::None || !gemm().multiply(bare, stream_)) multiplyPlainly(bare, stream_);
+  const bool product = p.epilogue != GemmEpilogue::None && multiplyByLibrary(bare);
+  if (!product) multiplyPlainly(bare, stream_);
+  refusals_.add(p, product ? GemmInstead::Pass : GemmInstead::Plain, gemmLibrary());
   return p.epilogue == GemmEpilogue::None;
 }
 

@@ -33,6 +33,7 @@ struct GemmProblem {
   bool transA = false, transB = false;
   DType in = DType::F32;   // of a and b: F32 or BF16
   DType out = DType::F32;  // of c, aux and bias; F32 with F32 operands
+  bool tf32 = false;       // F32 operands may be rounded to TF32
   float alpha = 1, beta = 0;
   GemmEpilogue epilogue = GemmEpilogue::None;
   void* bias = nullptr;  // [n]; with ColumnSumsA [m]
@@ -46,11 +47,11 @@ struct GemmProblem {
 class GemmLibrary {
  public:
   virtual ~GemmLibrary() = default;
-  /// "cuBLASLt 13.1.0".
-  virtual std::string name() const = 0;
   /// Enqueues the product; accumulates in f32 and gives the same result every time. False, with nothing done, where the
   /// library has no way to it at this shape and alignment.
   virtual bool multiply(const GemmProblem& p, Stream stream) = 0;
+  /// Adds how often it was asked for an algorithm, and how long its answers took on the host.
+  virtual void addSearches(int64_t& searches, double& milliseconds) const = 0;
 };
 
 /// "cuBLASLt 13.1.0"; finds and loads it without a GPU. Throws Error "<what was searched>: <how to install it>".

@@ -97,6 +97,8 @@ Napi::Value ema_(Op&);
 // system.cc
 Napi::Value deviceInfo(Op&);
 Napi::Value cudaGemmLibrary(Op&);
+Napi::Value setTf32(Op&);
+Napi::Value gemmReport(Op&);
 Napi::Value asynchronous(Op&);
 Napi::Value setThreads(Op&);
 Napi::Value memoryStats(Op&);

@@ -72,6 +72,31 @@ Napi::Value deviceInfo(Op& op) {
 
 Napi::Value cudaGemmLibrary(Op& op) { return Napi::String::New(op.env, d2v::cudaGemmLibrary()); }
 
+/// (device, on)
+Napi::Value setTf32(Op& op) {
+  chosen(op).backend->setTf32(op.flag(op(1, "on")));
+  return op.undefined();
+}
+
+Napi::Value gemmReport(Op& op) {
+  const Backend& backend = *chosen(op).backend;
+  const GemmReport report = backend.gemmReport();
+  Napi::Array refusals = Napi::Array::New(op.env);
+  for (const GemmRefusal& refusal : report.refusals) {
+    Napi::Object line = op.object();
+    line.Set("product", refusal.product);
+    line.Set("instead", refusal.instead);
+    line.Set("calls", static_cast<double>(refusal.calls));
+    refusals.Set(refusals.Length(), line);
+  }
+  Napi::Object result = op.object();
+  result.Set("library", backend.gemmLibrary());
+  result.Set("refusals", refusals);
+  result.Set("searches", static_cast<double>(report.searches));
+  result.Set("searchMs", report.searchMs);
+  return result;
+}
+
 Napi::Value setThreads(Op& op) {
   setThreadCount(static_cast<int>(op.integer(op(0, "threads"), 1, 1024)));
   return op.undefined();

@@ -9,6 +9,12 @@ using namespace d2v::test;
 
 namespace {
 
+/// Of the host's library of matrix products, how much there is.
+bool libraryIs(const char* choice) {
+  const char* value = std::getenv("D2V_EMULATED_GEMM");
+  return value != nullptr && std::string(value) == choice;
+}
+
 void linear(Harness& h, DType t, int64_t n, int64_t k, int64_t m, bool bias, bool gelu, bool pre) {
   h.check(gelu ? "linear gelu" : "linear", t, {n, k, m}, [&](Side& s) {
     LinearArgs a{};
@@ -64,6 +70,33 @@ void matmul(Harness& h, DType t, int64_t batch, int64_t m, int64_t n, int64_t k,
   });
 }
 
+/// As f32 numbers are after rounding to TF32 (to 10 bits of mantissa), and a little more, which that takes away.
+std::vector<float> tf32Numbers(int64_t n, bool more) {
+  std::vector<float> values(static_cast<size_t>(n));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float value = 1 + static_cast<float>(i * 37 % 1024) / 1024;
+    values[i] = (i % 3 == 0 ? -value : value) * (more ? 1 + 0x1p-13f : 1.0f);
+  }
+  return values;
+}
+
+/// With the switch on, operands lose their last bits; with it off they don't. A GPU's library may keep them in any case.
+void tf32(Harness& h, bool on) {
+  h.check(on ? "linear tf32" : "linear after tf32", DType::F32, {16, 64, 32}, [&](Side& s) {
+    const int64_t n = 16, k = 64, m = 32;
+    const bool gpu = s.backend.asynchronous(), rounded = on && !gpu;
+    LinearArgs a{};
+    a.x = s.in(tf32Numbers(n * k, !rounded));
+    a.w = s.in(tf32Numbers(m * k, !rounded));
+    a.y = s.out(n * m);
+    a.n = n, a.k = k, a.m = m;
+    a.activation = Activation::None;
+    s.backend.setTf32(on);
+    s.backend.linear(a);
+    s.backend.setTf32(false);
+  });
+}
+
 int run(int argc, char** argv) {
   Harness h(argc, argv);
   h.tolerance(1e-5, 1.5e-2);
@@ -89,7 +122,30 @@ int run(int argc, char** argv) {
       }
     }
   }
+  // The rounded numbers differ by 2.4e-4.
+  h.tolerance(onEmulator() && !libraryIs("none") ? 1e-6 : 1e-3, 0);
+  tf32(h, true);
+  h.tolerance(1e-6, 0);
+  tf32(h, false);
   return h.finish();
+}
+
+/// What the report says of a linear layer with GELU, five times, of which the host's library refuses as much as it was told.
+bool countsRefusals(const std::string& library) {
+  const auto memory = cuda::makeDeviceAllocator(0);
+  cuda::CudaBackend gpu(0, *memory);
+  Side s(gpu, true, DType::BF16, 0, nullptr);
+  LinearArgs a{};
+  a.n = 8, a.k = 16, a.m = 24;
+  a.x = s.in(a.n * a.k), a.w = s.in(a.m * a.k), a.bias = s.in(a.m), a.y = s.out(a.n * a.m), a.pre = s.out(a.n * a.m);
+  a.activation = Activation::Gelu;
+  for (int i = 0; i < 5; ++i) gpu.linear(a);
+  gpu.synchronize();
+  const std::vector<GemmRefusal> refusals = gpu.gemmReport().refusals;
+  if (library == "all") return refusals.empty();
+  return refusals.size() == 1 && refusals[0].calls == 5 &&
+         refusals[0].instead == (library == "plain" ? "a product and a pass" : "the plain kernel") &&
+         refusals[0].product == "8 x 24 x 16 (m x n x k), b transposed, bf16 to bf16, epilogue bias, GELU and its input";
 }
 
 }  // namespace
@@ -102,6 +158,9 @@ int main(int argc, char** argv) {
     setenv("D2V_EMULATED_GEMM", library, 1);
     std::printf("library: %s\n", library);
     failed |= run(argc, argv);
+    if (countsRefusals(library)) continue;
+    std::printf("FAILED what the library refuses is not counted\n");
+    failed = 1;
   }
   return failed;
 }

@@ -17,6 +17,14 @@ namespace {
 float read(const void* data, DType t, int64_t i) {
   return t == DType::BF16 ? toFloat(static_cast<const Bf16*>(data)[i]) : static_cast<const float*>(data)[i];
 }
+/// To 10 bits of mantissa, as tensor cores read f32.
+float roundTf32(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x1000u) & ~0x1fffu;
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
 void write(void* data, DType t, int64_t i, float value) {
   if (t == DType::BF16) static_cast<Bf16*>(data)[i] = toBf16(value);
   else static_cast<float*>(data)[i] = value;
@@ -38,8 +46,6 @@ class HostGemm final : public GemmLibrary {
     epilogues_ = products_ && choice != "plain";
   }
 
-  std::string name() const override { return gemmLibraryName(); }
-
   bool multiply(const GemmProblem& p, Stream stream) override {
     if (!(p.epilogue == GemmEpilogue::None ? products_ : epilogues_)) return false;
     emulator::enqueue(stream, emulator::Node::Library, [p] {
@@ -47,6 +53,8 @@ class HostGemm final : public GemmLibrary {
     });
     return true;
   }
+
+  void addSearches(int64_t&, double&) const override {}
 
  private:
   static void multiplyOne(const GemmProblem& p, int64_t item) {
@@ -61,6 +69,10 @@ class HostGemm final : public GemmLibrary {
       for (int64_t j = 0; j < p.n; ++j) {
         b[static_cast<size_t>(k * p.n + j)] = read(p.b, p.in, b0 + (p.transB ? j * p.stepB() + k : k * p.stepB() + j));
       }
+    }
+    if (p.tf32) {
+      for (float& x : a) x = roundTf32(x);
+      for (float& x : b) x = roundTf32(x);
     }
     for (int64_t i = 0; i < p.m; ++i) {
       std::fill(row.begin(), row.end(), 0.0f);
