@@ -24,7 +24,7 @@ afterAll(() => rmSync(temporary, { recursive: true }));
 
 /** Of the system's tools only those that the script may count on. */
 const SYSTEM =
-  'bash basename cat cp cut date dirname env grep gzip head mkdir mktemp nproc printf rm sleep tail tar tee timeout tr xargs';
+  'bash basename cat cp cut date dirname env grep gzip head mkdir mktemp nice nproc printf rm sleep tail tar tee timeout tr xargs';
 
 /**
  * In the place of every other tool. It says its name and arguments; FAILS, a regular expression over that line, lets it fail
@@ -36,13 +36,14 @@ line="$(basename "$0") $*"
 [[ $HANGS && $line =~ $HANGS ]] && echo 'so far' && sleep 60
 [[ $FAILS && $line =~ $FAILS ]] && echo 'the last word' && exit 3
 case "$line" in
+  *memory.total*nounits) echo 143771 ;;
   *compute_cap*noheader) [[ $line == *name* ]] && echo 'NVIDIA H200, 580' || echo 9.0 ;;
   python3*) exit 1 ;;
   node\\ -e*) exec "$REAL_NODE" "$@" ;;
   node*train*)
     while [[ $1 != --run ]]; do shift; done
     mkdir -p "$2" && printf '{"loss":2}\\n{"loss":1.5}\\n' >"$2/metrics.jsonl" ;;
-  ctest*) while [[ $1 != -O ]]; do shift; done && echo '100% tests passed' >"$2" ;;
+  ctest*) sleep 1; while [[ $1 != -O ]]; do shift; done && echo '100% tests passed' >"$2" ;;
 esac
 exit 0
 `;
@@ -128,12 +129,19 @@ describe('gpu-check', () => {
 
   it('measures PyTorch where it sees the GPU: first as it is, then compiled', () => {
     writeFileSync(join(tools, 'python3'), '#!/usr/bin/env bash\necho 2.11.0\n');
-    const { status, stdout } = gpuCheck({ D2V_GPU_CHECK_ONLY: 'bench (text|compiled audio)' });
+    const { status, stdout } = gpuCheck({
+      D2V_GPU_CHECK_ONLY: 'ops|bench (text|compiled)',
+      HANGS: 'bench.mjs text --compiled --updates 1',
+    });
     expect(status).toBe(0);
     expect(stdout).toMatch(
       /bench.mjs text --eager --preset base[\s\S]*bench.mjs audio --compiled --preset base/,
     );
-    expect(stdout).not.toMatch(/bench.mjs image/);
+    expect(stdout).not.toMatch(/bench.mjs image --eager/);
+    // Compiles beside the checks, and is ended before it can disturb a measurement.
+    const ahead = readFileSync(join(folder, 'results', 'ahead.log'), 'utf8');
+    expect(ahead).toMatch(/^node .*bench.mjs image --compiled --updates 1 /);
+    expect(ahead).not.toMatch(/audio/);
   });
 
   it('goes on after a step that fails, shows the end of its log, and exits with 1', () => {
