@@ -57,6 +57,13 @@ export function maySpill(name) {
   return MAY_SPILL.find(([pattern]) => pattern.test(name))?.[1] ?? null;
 }
 
+/** Exceptions that none of these kernels needs, as regular expressions. */
+export function needless(spilling) {
+  return MAY_SPILL.map(([pattern]) => pattern).filter(
+    (pattern) => !spilling.some((name) => pattern.test(name)),
+  );
+}
+
 /**
  * One line per kernel, registers per architecture, spilled bytes (stores/loads) behind them. `rows`: [{ file, name,
  * architecture, registers, stores, loads, shared }].
