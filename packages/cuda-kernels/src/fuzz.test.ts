@@ -340,6 +340,8 @@ const RIGHT: Record<string, () => unknown[]> = {
   ],
   ema_: () => [T(4), T(4), 0.9, k.gradControl(k.sum(T(4)))],
   deviceInfo: () => ['cpu'],
+  setTf32: () => ['cpu', true],
+  gemmReport: () => ['cpu'],
   asynchronous: () => ['cpu'],
   memoryStats: () => ['cpu'],
   resetPeakMemory: () => ['cpu'],
