@@ -51,7 +51,10 @@ export class GemmPeak {
         const { device, dtype } = this;
         const x = noise([rows, inner], dtype, device);
         const w = noise([columns, inner], dtype, device);
-        const once = () => k.scope(() => k.linear(x, w, null));
+        const once = () =>
+          k.scope(() => {
+            k.linear(x, w, null); // not returned: it would live on in the scope around
+          });
         const run = () => {
           for (let i = 0; i < each; i++) once();
           k.synchronize(device);

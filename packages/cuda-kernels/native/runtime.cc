@@ -132,7 +132,7 @@ Napi::Value Runtime::wrap(Tensor tensor) {
     handle->scopeEntry = static_cast<int64_t>(scopes_.back().size());
     scopes_.back().push_back(handle);
   } else {
-    report(*handle);
+    count(*handle);
   }
   return Napi::Value(env_, instance);
 }
@@ -145,22 +145,28 @@ Handle* Runtime::unwrap(napi_value value) const {
 }
 
 /// Memory outside of scopes is only freed by dispose() or the garbage collector, which has to know of it. Each storage
-/// is reported by one handle.
-void Runtime::report(Handle& handle) {
+/// is counted for one handle.
+///
+/// V8 hears of growth beyond the largest sum so far only. It begins a collection every few dozen MiB that it hears of, and an
+/// update makes and frees gigabytes that need none: told of all of them, it collected seven times per update. What is
+/// forgotten makes the sum grow beyond that, and is collected then.
+void Runtime::count(Handle& handle) {
   Storage* storage = handle.tensor.storage.get();
-  if (storage == nullptr || storage->reported) return;
-  storage->reported = true;
-  handle.reported = static_cast<int64_t>(storage->bytes);
+  if (storage == nullptr || storage->counted) return;
+  storage->counted = true;
+  handle.counted = static_cast<int64_t>(storage->bytes);
+  outside_ += handle.counted;
+  if (outside_ <= told_) return;
   int64_t total = 0;
-  napi_adjust_external_memory(env_, handle.reported, &total);
+  napi_adjust_external_memory(env_, outside_ - told_, &total);
+  told_ = outside_;
 }
 
-void Runtime::unreport(Handle& handle) {
-  if (handle.reported == 0) return;
-  int64_t total = 0;
-  napi_adjust_external_memory(env_, -handle.reported, &total);
-  handle.reported = 0;
-  if (handle.tensor.storage) handle.tensor.storage->reported = false;
+void Runtime::uncount(Handle& handle) {
+  if (handle.counted == 0) return;
+  outside_ -= handle.counted;
+  handle.counted = 0;
+  if (handle.tensor.storage) handle.tensor.storage->counted = false;
 }
 
 void Runtime::detach(Handle& handle) {
@@ -170,7 +176,7 @@ void Runtime::detach(Handle& handle) {
 
 void Runtime::dispose(Handle& handle) {
   detach(handle);
-  unreport(handle);
+  uncount(handle);
   handle.tensor.storage.reset();
 }
 
@@ -180,7 +186,7 @@ void Runtime::finalize(napi_env, void* data, void*) {
   if (runtime != nullptr) {
     runtime->detach(*handle);
     runtime->live_.erase(handle);
-    runtime->unreport(*handle);
+    runtime->uncount(*handle);
   }
   delete handle;
 }
@@ -201,7 +207,7 @@ void Runtime::endScope(int scope, const std::vector<Handle*>& kept) {
       handle->scopeEntry = static_cast<int64_t>(outer.size());
       outer.push_back(handle);
     } else {
-      report(*handle);
+      count(*handle);
     }
   }
   std::vector<Handle*> owned = std::move(scopes_.back());
@@ -215,7 +221,7 @@ void Runtime::endScope(int scope, const std::vector<Handle*>& kept) {
 
 void Runtime::keep(Handle& handle) {
   detach(handle);
-  report(handle);
+  count(handle);
 }
 
 void Runtime::synchronize() {

@@ -17,7 +17,7 @@ namespace d2v {
 struct Handle {
   Tensor tensor;
   int scope = -1;           // index of the scope that frees it, -1: none
-  int64_t reported = 0;     // bytes that the garbage collector was told of
+  int64_t counted = 0;      // bytes, in Runtime::outside_
   int64_t scopeEntry = -1;  // its place in the scope's list
   std::shared_ptr<class Runtime*> owner;  // points at null once the environment's runtime is gone
 };
@@ -61,8 +61,8 @@ class Runtime {
   friend napi_value constructTensor(napi_env env, napi_callback_info info);
   static void finalize(napi_env env, void* data, void* hint);
   void detach(Handle& handle);
-  void report(Handle& handle);
-  void unreport(Handle& handle);
+  void count(Handle& handle);
+  void uncount(Handle& handle);
 
   Napi::Env env_;
   std::vector<std::shared_ptr<Device>> devices_;  // that are open; the CPU first
@@ -70,6 +70,8 @@ class Runtime {
   std::unique_ptr<Handle> pending_;  // given to the constructor that `wrap` calls
   std::unordered_set<const Handle*> live_;
   std::vector<std::vector<Handle*>> scopes_;
+  int64_t outside_ = 0;  // bytes of tensors outside of scopes
+  int64_t told_ = 0;     // the most of them so far, which V8 knows of
   std::shared_ptr<Runtime*> self_;
 };
 

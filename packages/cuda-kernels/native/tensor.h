@@ -63,7 +63,7 @@ struct Storage {
   std::shared_ptr<Device> device;
   size_t bytes;
   void* data;
-  bool reported = false;  // the garbage collector knows of it
+  bool counted = false;  // among the memory outside of scopes
   /// What is known of values that came from the host. Whatever else writes i32 values must reset it.
   std::optional<IndexRange> indices;
 };

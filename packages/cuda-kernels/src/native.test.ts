@@ -140,6 +140,26 @@ describe('in a process of its own', () => {
     expect([status, out]).toEqual([0, 'true']);
   });
 
+  test('what is made and disposed of again and again does not', () => {
+    const { out, status } = run(
+      `const { PerformanceObserver, constants } = require('node:perf_hooks');
+      let collections = 0;
+      new PerformanceObserver((list) => {
+        for (const { detail } of list.getEntries()) collections += detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR;
+      }).observe({ entryTypes: ['gc'] });
+      (async () => {
+        for (let i = 0; i < 50; i++) {
+          for (const t of Array.from({ length: 40 }, () => n.empty([1 << 22]))) t.dispose();
+          if (i === 5) collections = 0;
+          await new Promise((r) => setImmediate(r));
+        }
+        await new Promise((r) => setTimeout(r, 50));
+        console.log(collections < 10);
+      })()`,
+    );
+    expect([status, out]).toEqual([0, 'true']);
+  });
+
   test('a profiler, whose signals come in the middle of a product, does no harm', () => {
     const folder = mkdtempSync(join(tmpdir(), 'd2v-profile-'));
     try {

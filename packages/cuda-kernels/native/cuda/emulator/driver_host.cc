@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 
+#include "emulator.h"
 #include "streams.h"
 
 namespace d2v::cuda {
@@ -29,7 +30,7 @@ DeviceProperties propertiesOf(int) {
   p.major = 8;
   p.minor = 0;
   p.multiprocessors = kMultiprocessors;
-  p.memory = int64_t{8} << 30;
+  p.memory = int64_t{80} << 30;
   p.sharedPerBlock = 227 * 1024;
   return p;
 }
@@ -38,8 +39,8 @@ void useDevice(int) {}
 void* allocate(size_t bytes) noexcept {
   const size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   void* data = std::aligned_alloc(kAlignment, size);
-  // What nobody wrote is NaN, so that reading it shows.
-  if (data != nullptr) std::memset(data, 0xff, size);
+  // What nobody wrote is NaN, so that reading it shows. Where nothing reads, the memory of `base` models is never touched.
+  if (data != nullptr && emulator::presentOrder().kind != emulator::Order::None) std::memset(data, 0xff, size);
   return data;
 }
 void release(void* data) noexcept {

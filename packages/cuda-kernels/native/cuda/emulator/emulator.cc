@@ -320,13 +320,14 @@ void Machine::run(const int64_t (&grid)[3], int threads, size_t sharedBytes, con
 Order parseOrder(const std::string& text) {
   if (text == "ascending") return {Order::Ascending, 0};
   if (text == "descending") return {Order::Descending, 0};
+  if (text == "none") return {Order::None, 0};
   const std::string prefix = "shuffled:";
   if (text.compare(0, prefix.size(), prefix) == 0) {
     char* end = nullptr;
     const uint64_t seed = std::strtoull(text.c_str() + prefix.size(), &end, 10);
     if (end != text.c_str() + prefix.size() && *end == 0) return {Order::Shuffled, seed};
   }
-  throw LaunchError("D2V_EMULATOR_ORDER=" + text + ": expected ascending, descending or shuffled:<seed>");
+  throw LaunchError("D2V_EMULATOR_ORDER=" + text + ": expected ascending, descending, shuffled:<seed> or none");
 }
 
 void setOrder(Order order) { machine().setOrder(order); }

@@ -23,12 +23,12 @@ class LaunchError : public std::runtime_error {
 
 /// In which order blocks, warps and lanes run, and what waits in streams (streams.h).
 struct Order {
-  enum Kind { Ascending, Descending, Shuffled } kind = Ascending;
+  enum Kind { Ascending, Descending, Shuffled, None } kind = Ascending;
   uint64_t seed = 0;
 };
 
-/// For the launches from now on. Until then: D2V_EMULATOR_ORDER, which is `ascending` (default), `descending` or
-/// `shuffled:<seed>`.
+/// For the launches from now on. Until then: D2V_EMULATOR_ORDER, which is `ascending` (default), `descending`,
+/// `shuffled:<seed>`, or `none`: nothing is done on the device, so that what is left is the host's time.
 void setOrder(Order order);
 Order presentOrder();
 Order parseOrder(const std::string& text);

@@ -135,6 +135,7 @@ struct ExecutableState {
 namespace emulator {
 
 void enqueue(Stream handle, Node node, std::function<void()> work) {
+  if (presentOrder().kind == Order::None) return;
   const auto stream = streams().of(handle);
   if (stream->recording) stream->recording->emplace_back(node, std::move(work));
   else add(stream, {std::move(work), {}});

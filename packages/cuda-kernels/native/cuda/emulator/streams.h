@@ -16,7 +16,7 @@ namespace d2v::cuda::emulator {
 enum class Node : unsigned char { Kernel, Copy, Zero, Library };
 
 /// Lets the work run after what is in the stream, or keeps it in the graph that the stream is recording. Throws what the
-/// work throws if it runs at once.
+/// work throws if it runs at once. In the order `none` nothing comes of it.
 void enqueue(Stream stream, Node node, std::function<void()> work);
 
 /// Runs everything that was enqueued anywhere, as freeing memory does. Throws DriverError while a graph is recorded, whose
