@@ -104,9 +104,9 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
     runner.measure(3);
     const third = memoryPoint(3, device);
     runner.measure(warmup - 3);
+    const bytesPerSecond = onGpu(device) ? memoryRate(device, isEmulated(device) ? 4096 : 2 ** 30) : null;
     k.resetPeakMemory(device);
     peak.measure();
-    const bytesPerSecond = onGpu(device) ? memoryRate(device, isEmulated(device) ? 4096 : 2 ** 30) : null;
     const { isa, gemm, threads } = k.deviceInfo(device);
     const report = (): BenchReport => {
       const shape = workload.shape(config, runner.meanKept);
