@@ -182,7 +182,9 @@ export abstract class ModalityEncoder extends Module {
   ): Encoded {
     const { removeMasked = true, ...hooks } = options;
     const positions = this.fixedPositions?.forward(local, pass, layout);
-    const x = positions ? add(local, cast(positions, pass.dtype)) : local;
+    const typed = positions && cast(positions, pass.dtype);
+    const x = typed ? add(local, typed) : local;
+    if (typed !== positions) typed?.dispose();
     const visible = mask && !removeMasked ? null : mask;
     const parts = { relative: this.relativePositions, extra: this.extraTokens, config: this.config, layout };
     const tokens = visibleTokens(x, mask, removeMasked, parts, pass);
