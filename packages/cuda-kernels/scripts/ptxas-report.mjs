@@ -9,7 +9,8 @@ const ODD = 'rows of odd sizes or addresses, value by value';
 const MAY_SPILL = [
   [/^correlate<float, 2, 4, 4, 1>$/, CHECKS],
   [/^sumPlaces<float, 4, 6>$/, CHECKS],
-  [/^layerNormRows<Bf16, 1, 32, false>$/, ODD],
+  [/^layerNorm(Backward)?Rows<Bf16, 1, 32, /, ODD],
+  [/^layerNormBackwardRows<float, /, CHECKS],
   [/^chunkMoments<(float|Bf16), 1, 0>$/, ODD],
   [
     /^attentionBackward<128, true>$/,

@@ -22,26 +22,6 @@ constexpr int kTileColumns = kTileLanes<N> * N;
 template <int N>
 constexpr size_t kTileShared = kTileThreads / kWarp * kTileColumns<N> * sizeof(float);
 
-/// N neighbours as they are in memory.
-template <typename T, int N>
-struct RawPiece {
-  uint32_t words[N * sizeof(T) / 4];
-  D2V_DEVICE void read(const T* from) {
-    const Vec<T, N> piece = *reinterpret_cast<const Vec<T, N>*>(from);
-    memcpy(words, &piece, sizeof piece);
-  }
-  D2V_DEVICE void widen(float (&v)[N]) const {
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      if constexpr (sizeof(T) == 4) {
-        v[i] = bitsFloat(words[i]);
-      } else {
-        v[i] = bitsFloat(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xffff0000u);
-      }
-    }
-  }
-};
-
 /// One thread's share of a tile: columns `column` .. + N - 1 of the rows first(), first() + kTileRows ... < rows.
 template <typename T, int N, int Held>
 class ColumnTile {

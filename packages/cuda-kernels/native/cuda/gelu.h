@@ -48,4 +48,23 @@ D2V_DEVICE float geluSlope(float x) {
   return x == x ? slope + 0.5f : x;
 }
 
+/// The same for results that are rounded to bf16, in half the instructions: Phi(x) = 1 / (1 + 2^(-x P(x^2))) with a P of
+/// degree 2, fitted to x Phi(x). Errors of the function below 2.6e-5, of its derivative below 1.2e-4, against roundings of
+/// up to 4e-3 near 1.
+struct GeluGate {
+  float phi, slope;  // Phi(x); d (x P(x^2)) / dx, by ln 2
+  D2V_DEVICE explicit GeluGate(float x) {
+    constexpr float c0 = 1.59501067f, c1 = 0.0740158336f, c2 = -7.03762313e-4f, log2e = 1.4426950409f;
+    const float u = fminf(x * x, 16.0f);
+    phi = reciprocal(1.0f + fastExp2(x * fmaf(fmaf(-log2e * c2, u, -log2e * c1), u, -log2e * c0)));
+    slope = fmaf(fmaf(5 * c2, u, 3 * c1), u, c0);
+  }
+};
+/// Both for finite x.
+D2V_DEVICE float geluForBf16(float x) { return x * GeluGate(x).phi; }
+D2V_DEVICE float geluSlopeForBf16(float x) {
+  const GeluGate gate(x);
+  return fmaf(x * fmaf(-gate.phi, gate.phi, gate.phi), gate.slope, gate.phi);
+}
+
 }  // namespace d2v::cuda

@@ -28,10 +28,11 @@ namespace {
 
 constexpr int kForwardThreads = 128, kBackwardThreads = 128, kLongThreads = 256;
 
-/// Blocks of the backward pass on a multiprocessor when a lane holds so many values of a row: it keeps four sets of them
-/// (two of the row, two of sums), and 65536 registers are shared by all. Single elements take more of them for addresses.
+/// Blocks of the backward pass on a multiprocessor when a lane holds so many values of a row: it keeps three sets of them
+/// (one of the row, two of sums) and the row's bits, and 65536 registers are shared by all. Single elements take more of them
+/// for addresses.
 template <int N, int Steps>
-constexpr int kResident = N * Steps <= 8 ? 8 : N * Steps <= 24 ? 4 : N > 1 && N * Steps <= 32 ? 3 : 2;
+constexpr int kResident = N * Steps <= 8 ? (N > 1 ? 8 : 6) : N * Steps <= 24 ? 4 : N > 1 && N * Steps <= 32 ? 3 : 2;
 
 template <typename T>
 struct Forward {
@@ -50,7 +51,18 @@ struct Backward {
   int64_t rows, d;
 };
 
-// --- pieces of N neighbours from element `at` of a row; `row` is the row's first element
+template <typename T>
+D2V_DEVICE float activation(float x) {
+  if constexpr (sizeof(T) == 2) return geluForBf16(x);
+  else return gelu(x);
+}
+template <typename T>
+D2V_DEVICE float activationSlope(float x) {
+  if constexpr (sizeof(T) == 2) return geluSlopeForBf16(x);
+  else return geluSlope(x);
+}
+
+// --- long rows: pieces of N neighbours from element `at` of a row; `row` is the row's first element
 
 /// s = x + residual?, stored in sum? and rounded as it is there.
 template <int N, typename T>
@@ -90,7 +102,7 @@ D2V_DEVICE void finish(const float (&s)[N], float mean, float rstd, const Forwar
   affine(y, xhat, a.weight, a.bias, at);
   if constexpr (Gelu) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) y[i] = gelu(y[i]);
+    for (int i = 0; i < N; ++i) y[i] = activation<T>(y[i]);
   }
   if (a.after != nullptr) {
     float more[N];
@@ -110,7 +122,7 @@ D2V_DEVICE void gradient(float (&g)[N], float (&xhat)[N], float mean, float rstd
     float n[N];
     affine(n, xhat, a.weight, a.bias, at);
 #pragma unroll
-    for (int i = 0; i < N; ++i) g[i] *= geluSlope(n[i]);
+    for (int i = 0; i < N; ++i) g[i] *= activationSlope<T>(n[i]);
   }
 }
 
@@ -132,26 +144,60 @@ layerNormRows(Forward<T> a) {
   if (row >= a.rows) return;
   const int d = static_cast<int>(a.d);
   const int64_t first = row * d;
+  RawPiece<T, N> raw[Steps], after[Steps];
   float s[Steps][N];
+  readRow(raw, a.x + first, d);
+  readRowOr(after, a.after == nullptr ? nullptr : a.after + first, d, 0);
+  if (a.residual == nullptr) {
+    widenRow(s, raw);
+  } else {
+    RawPiece<T, N> residual[Steps];
+    readRow(residual, a.residual + first, d);
 #pragma unroll
-  for (int k = 0; k < Steps; ++k) {
-    if (pieceAt<N>(k) < d) {
-      addResidual(s[k], a, first, pieceAt<N>(k));
-    } else {
+    for (int k = 0; k < Steps; ++k) {
+      float r[N];
+      raw[k].widen(s[k]);
+      residual[k].widen(r);
 #pragma unroll
-      for (int i = 0; i < N; ++i) s[k][i] = 0;
+      for (int i = 0; i < N; ++i) s[k][i] += r[i];
+      raw[k].narrow(s[k]);
+      raw[k].widen(s[k]);
     }
+    if (a.sum != nullptr) writeRow(a.sum + first, raw, d);
   }
   float mean, squares;
-  rowMoments(s, d, mean, squares);
+  centreRow(s, d, mean, squares);
   const float rstd = 1.0f / sqrtf(squares / static_cast<float>(d) + a.eps);
   if (lane() == 0) {
     a.mean[row] = mean;
     a.rstd[row] = rstd;
   }
+  RawPiece<T, N> weight[Steps], bias[Steps];
+  readRowOr(weight, a.weight, d, 1);
+  readRowOr(bias, a.bias, d, 0);
 #pragma unroll
   for (int k = 0; k < Steps; ++k) {
-    if (pieceAt<N>(k) < d) finish<Gelu>(s[k], mean, rstd, a, first, pieceAt<N>(k));
+    float w[N], b[N], more[N];
+    weight[k].widen(w);
+    bias[k].widen(b);
+    after[k].widen(more);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      const float n = fmaf(s[k][i] * rstd, w[i], b[i]);
+      s[k][i] = (Gelu ? activation<T>(n) : n) + more[i];
+    }
+  }
+  storeRow(a.y + first, s, d);
+}
+
+/// v = the row's elements from `at` on, or `value` if there is no row.
+template <int N, typename T>
+D2V_DEVICE void loadOr(float (&v)[N], const T* row, int at, float value) {
+  if (row != nullptr) {
+    load(v, row + at);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) v[i] = value;
   }
 }
 
@@ -161,38 +207,53 @@ D2V_KERNEL((kBackwardThreads * kResident<N, Steps>))
 layerNormBackwardRows(Backward<T> a, float* partial) {
   constexpr int warps = kBackwardThreads / kWarp;
   const int d = static_cast<int>(a.d);
+  const float inverse = 1.0f / static_cast<float>(d);
   float dW[Steps][N] = {}, dB[Steps][N] = {};
   for (int64_t row = static_cast<int64_t>(blockX()) * warps + warp(); row < a.rows;
        row += static_cast<int64_t>(gridX()) * warps) {
     const int64_t first = row * d;
-    float h[Steps][N], xhat[Steps][N];
-    loadRow(h, a.dy + first, d);
-    loadRow(xhat, a.sum + first, d);
+    RawPiece<T, N> dy[Steps], sum[Steps];
+    readRow(dy, a.dy + first, d);
+    readRow(sum, a.sum + first, d);
     const float mean = a.mean[row], rstd = a.rstd[row];
+    float h[Steps][N];
     float sumH = 0, sumHx = 0;
+    const float offset = -mean * rstd;
 #pragma unroll
     for (int k = 0; k < Steps; ++k) {
-      if (pieceAt<N>(k) >= d) continue;
-      gradient<Gelu>(h[k], xhat[k], mean, rstd, a, pieceAt<N>(k));
-      if constexpr (Parameters) {
-#pragma unroll
-        for (int i = 0; i < N; ++i) {
-          dW[k][i] = fmaf(h[k][i], xhat[k][i], dW[k][i]);
-          dB[k][i] += h[k][i];
-        }
-      }
-      timesWeight(h[k], a.weight, pieceAt<N>(k));
+      float w[N], b[N], xhat[N];
+      const int at = pieceAt<N>(k) < d ? pieceAt<N>(k) : d - N;
+      loadOr(w, a.weight, at, 1);
+      if constexpr (Gelu) loadOr(b, a.bias, at, 0);
+      dy[k].widen(h[k]);
+      sum[k].widen(xhat);
+      float pieceH = 0, pieceHx = 0;
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        sumH += h[k][i];
-        sumHx = fmaf(h[k][i], xhat[k][i], sumHx);
+        xhat[i] = fmaf(xhat[i], rstd, offset);
+        if constexpr (Gelu) {
+          const float n = fmaf(xhat[i], w[i], b[i]);
+          h[k][i] *= activationSlope<T>(n);
+        }
+        if constexpr (Parameters) {
+          dW[k][i] = fmaf(h[k][i], xhat[i], dW[k][i]);
+          dB[k][i] += h[k][i];
+        }
+        h[k][i] *= w[i];
+        pieceH += h[k][i];
+        pieceHx = fmaf(h[k][i], xhat[i], pieceHx);
       }
+      sumH += pieceAt<N>(k) < d ? pieceH : 0.0f;
+      sumHx += pieceAt<N>(k) < d ? pieceHx : 0.0f;
+      if constexpr (N > 1) syncWarp();  // the compiler would fetch all weights at once: too many registers
     }
-    const float meanH = warpSum(sumH) / static_cast<float>(d), meanHx = warpSum(sumHx) / static_cast<float>(d);
+    const float meanH = -rstd * inverse * warpSum(sumH), meanHx = -rstd * inverse * warpSum(sumHx);
 #pragma unroll
     for (int k = 0; k < Steps; ++k) {
+      float xhat[N];
+      sum[k].widen(xhat);
 #pragma unroll
-      for (int i = 0; i < N; ++i) h[k][i] = rstd * (h[k][i] - fmaf(xhat[k][i], meanHx, meanH));
+      for (int i = 0; i < N; ++i) h[k][i] = fmaf(h[k][i], rstd, fmaf(fmaf(xhat[i], rstd, offset), meanHx, meanH));
     }
     storeRow(a.dsum + first, h, d);
   }

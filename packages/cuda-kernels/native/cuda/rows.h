@@ -16,18 +16,42 @@ D2V_DEVICE int pieceAt(int step) {
   return (step * kWarp + lane()) * N;
 }
 
-/// v = the row's pieces, zeros behind its end.
+/// raw = the row's pieces as they are in memory; behind its end the last one again, so that there is nothing to decide. What a
+/// kernel needs of a row, and of all rows beside it, is read before it looks at any of it: one wait for memory instead of
+/// one per step.
+template <int Steps, int N, typename T>
+D2V_DEVICE void readRow(RawPiece<T, N> (&raw)[Steps], const T* row, int d) {
+#pragma unroll
+  for (int s = 0; s < Steps; ++s) raw[s].read(row + (pieceAt<N>(s) < d ? pieceAt<N>(s) : d - N));
+}
+/// The same, or `value` everywhere if there is no row.
+template <int Steps, int N, typename T>
+D2V_DEVICE void readRowOr(RawPiece<T, N> (&raw)[Steps], const T* row, int d, float value) {
+  if (row != nullptr) {
+    readRow(raw, row, d);
+  } else {
+#pragma unroll
+    for (int s = 0; s < Steps; ++s) raw[s].fill(value);
+  }
+}
+template <int Steps, int N, typename T>
+D2V_DEVICE void writeRow(T* row, const RawPiece<T, N> (&raw)[Steps], int d) {
+#pragma unroll
+  for (int s = 0; s < Steps; ++s) {
+    if (pieceAt<N>(s) < d) raw[s].write(row + pieceAt<N>(s));
+  }
+}
+template <int Steps, int N, typename T>
+D2V_DEVICE void widenRow(float (&v)[Steps][N], const RawPiece<T, N> (&raw)[Steps]) {
+#pragma unroll
+  for (int s = 0; s < Steps; ++s) raw[s].widen(v[s]);
+}
+
+/// v = the row's pieces, with readRow's rest behind its end.
 template <int Steps, int N, typename T>
 D2V_DEVICE void loadRow(float (&v)[Steps][N], const T* row, int d) {
 #pragma unroll
-  for (int s = 0; s < Steps; ++s) {
-    if (pieceAt<N>(s) < d) {
-      load(v[s], row + pieceAt<N>(s));
-    } else {
-#pragma unroll
-      for (int i = 0; i < N; ++i) v[s][i] = 0;
-    }
-  }
+  for (int s = 0; s < Steps; ++s) load(v[s], row + (pieceAt<N>(s) < d ? pieceAt<N>(s) : d - N));
 }
 
 template <int Steps, int N, typename T>
@@ -38,23 +62,29 @@ D2V_DEVICE void storeRow(T* row, const float (&v)[Steps][N], int d) {
   }
 }
 
-/// Mean of a row of d, and the sum of squared distances from it, in every lane.
+/// Mean of a row of d in every lane, and the sum of squared distances from it; v becomes these distances (without meaning
+/// behind the row's end).
 template <int Steps, int N>
-D2V_DEVICE void rowMoments(const float (&v)[Steps][N], int d, float& mean, float& squares) {
+D2V_DEVICE void centreRow(float (&v)[Steps][N], int d, float& mean, float& squares) {
   float sum = 0;
 #pragma unroll
   for (int s = 0; s < Steps; ++s) {
+    float piece = 0;
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum += v[s][i];
+    for (int i = 0; i < N; ++i) piece += v[s][i];
+    sum += pieceAt<N>(s) < d ? piece : 0.0f;
   }
   mean = warpSum(sum) / static_cast<float>(d);
   float square = 0;
 #pragma unroll
   for (int s = 0; s < Steps; ++s) {
-    if (pieceAt<N>(s) < d) {
+    float piece = 0;
 #pragma unroll
-      for (int i = 0; i < N; ++i) square = fmaf(v[s][i] - mean, v[s][i] - mean, square);
+    for (int i = 0; i < N; ++i) {
+      v[s][i] -= mean;
+      piece = fmaf(v[s][i], v[s][i], piece);
     }
+    square += pieceAt<N>(s) < d ? piece : 0.0f;
   }
   squares = warpSum(square);
 }

@@ -83,12 +83,12 @@ accumulateLayerNorm(Layer<T> a) {
   loadRow(v, a.row(row), d);
   loadRow(sum, acc, d);
   float mean, squares;
-  rowMoments(v, d, mean, squares);
+  centreRow(v, d, mean, squares);
   const float scale = scaleOf(a, squares, d);
 #pragma unroll
   for (int k = 0; k < Steps; ++k) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum[k][i] = fmaf(v[k][i] - mean, scale, sum[k][i]);
+    for (int i = 0; i < N; ++i) sum[k][i] = fmaf(v[k][i], scale, sum[k][i]);
   }
   storeRow(acc, sum, d);
 }

@@ -5,8 +5,8 @@
 // `fitsWide`. An f32 operand beside a bf16 one moves N floats as two pieces of 16 bytes.
 #pragma once
 
-#include <cstring>
 #include <string>
+#include <type_traits>
 
 #include "../errors.h"
 #include "../types.h"
@@ -24,21 +24,59 @@ inline bool fitsWide(const T* p, int64_t d) {
   return p == nullptr || (reinterpret_cast<uintptr_t>(p) % 16 == 0 && d * static_cast<int64_t>(sizeof(T)) % 16 == 0);
 }
 
+/// N neighbours as the bits that they are in memory, at most 16 bytes of them. Kernels read all pieces that they are going
+/// to need before they look at one: what follows a load may not wait for it.
+template <typename T, int N>
+struct RawPiece {
+  static constexpr bool kPairs = sizeof(T) == 2 && N % 2 == 0;  // two bf16 in a word
+  using Word = std::conditional_t<kPairs, uint32_t, T>;
+  Vec<Word, N * static_cast<int>(sizeof(T)) / static_cast<int>(sizeof(Word))> words;
+
+  /// The address is a multiple of the size.
+  D2V_DEVICE void read(const T* from) { words = *reinterpret_cast<const decltype(words)*>(from); }
+  D2V_DEVICE void write(T* to) const { *reinterpret_cast<decltype(words)*>(to) = words; }
+  /// `value` in every place.
+  D2V_DEVICE void fill(float value) {
+#pragma unroll
+    for (Word& word : words.v) {
+      if constexpr (kPairs) word = packBf16(value, value);
+      else word = fromFloat<T>(value);
+    }
+  }
+  D2V_DEVICE void widen(float (&to)[N]) const {
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      if constexpr (kPairs) {  // one instruction each
+        to[i] = bitsFloat(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xffff0000u);
+      } else {
+        to[i] = toFloat(words[i]);
+      }
+    }
+  }
+  /// Rounds to T.
+  D2V_DEVICE void narrow(const float (&from)[N]) {
+    if constexpr (kPairs) {
+#pragma unroll
+      for (int i = 0; i < N / 2; ++i) words[i] = packBf16(from[2 * i], from[2 * i + 1]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; ++i) words[i] = fromFloat<T>(from[i]);
+    }
+  }
+};
+
 /// to[i] = from[i] for N neighbours; from N > 1 on the address is a multiple of min(16, N * sizeof(T)) bytes.
 template <int N, typename T>
 D2V_DEVICE void load(float (&to)[N], const T* from) {
-  if constexpr (N * sizeof(T) <= 16) {
-    const Vec<T, N> piece = *reinterpret_cast<const Vec<T, N>*>(from);
+  constexpr int each = N < kWide<T> ? N : kWide<T>;
 #pragma unroll
-    for (int i = 0; i < N; ++i) to[i] = toFloat(piece[i]);
-  } else {
-    constexpr int each = kWide<T>;
+  for (int k = 0; k < N; k += each) {
+    RawPiece<T, each> piece;
+    float values[each];
+    piece.read(from + k);
+    piece.widen(values);
 #pragma unroll
-    for (int k = 0; k < N; k += each) {
-      const Vec<T, each> piece = *reinterpret_cast<const Vec<T, each>*>(from + k);
-#pragma unroll
-      for (int i = 0; i < each; ++i) to[k + i] = toFloat(piece[i]);
-    }
+    for (int i = 0; i < each; ++i) to[k + i] = values[i];
   }
 }
 
@@ -48,17 +86,12 @@ D2V_DEVICE void store(T* to, const float (&from)[N]) {
   constexpr int each = N < kWide<T> ? N : kWide<T>;
 #pragma unroll
   for (int k = 0; k < N; k += each) {
-    Vec<T, each> piece;
-    if constexpr (sizeof(T) == 2 && each % 2 == 0) {
-      uint32_t words[each / 2];  // one instruction rounds two numbers
+    RawPiece<T, each> piece;
+    float values[each];
 #pragma unroll
-      for (int i = 0; i < each / 2; ++i) words[i] = packBf16(from[k + 2 * i], from[k + 2 * i + 1]);
-      memcpy(&piece, words, sizeof piece);
-    } else {
-#pragma unroll
-      for (int i = 0; i < each; ++i) piece[i] = fromFloat<T>(from[k + i]);
-    }
-    *reinterpret_cast<Vec<T, each>*>(to + k) = piece;
+    for (int i = 0; i < each; ++i) values[i] = from[k + i];
+    piece.narrow(values);
+    piece.write(to + k);
   }
 }
 
