@@ -37,6 +37,8 @@ struct Steps {
   int perChunk;      // stages of weights
   int channelTiles;  // per group
   bool pairs;        // neighbouring channels may be stored as one word
+  bool whole;        // the target's pixels follow each other in memory, through all lines and images, and tiles are whole lines
+  Divisor byParts, byChannelTiles, byVectors;
 };
 
 /// packed[group][channel tile][chunk][step][channel][vector][...] from the weights where they lie; zeros beside them.
@@ -68,9 +70,9 @@ correlate(Correlation c, Tiling t, Steps steps, const T* source, const T* packed
   constexpr int rows = MI * 16 * WarpsM, columns = NI * 8 * WarpsN, stageBytes = columns * kStagePitch;
   constexpr int wide = kWide<T>;
   static_assert(rows % 16 == 0 && columns % 8 == 0, "whole fragments");
-  const int perTile = c.groups * steps.channelTiles;
-  const int part = blockX() % perTile, g = part / steps.channelTiles;
-  const TileOrigin o = originOf(c, t, blockX() / perTile);
+  int part, channelTile;
+  const TileOrigin o = originOf(c, t, steps.byParts.quotient(blockX(), part));
+  const int g = steps.byChannelTiles.quotient(part, channelTile);
   const int pixels = o.lines * o.columns;
 
   char* ring = shared<char>();
@@ -88,31 +90,56 @@ correlate(Correlation c, Tiling t, Steps steps, const T* source, const T* packed
   const int channelRow = (warpN * NI * 8 + lane() / 16 * 8 + lane() % 8) * kStagePitch + lane() / 8 % 2 * 16;
 
   const int total = t.chunks * steps.perChunk;
-  const char* weights = reinterpret_cast<const char*>(packed) + static_cast<int64_t>(part) * total * columns * kStepVectors * 16;
-  const auto copyStage = [&](int s) {
-    if (s < total) {
-      const char* from = weights + static_cast<int64_t>(s) * columns * kStepVectors * 16;
-      char* to = ring + s % kStages * stageBytes;
-      for (int i = threadX(); i < columns * kStepVectors; i += WarpsM * WarpsN * kWarp) {
-        copyAsync<16>(to + i / kStepVectors * kStagePitch + i % kStepVectors * 16, from + i * 16);
+  // A thread copies the same places of every stage of weights.
+  constexpr int threads = WarpsM * WarpsN * kWarp, vectors = columns * kStepVectors;
+  const char* weights = reinterpret_cast<const char*>(packed) + static_cast<int64_t>(part) * total * vectors * 16 +
+                        threadX() * 16;
+  char* ringPlace = ring + threadX() / kStepVectors * kStagePitch + threadX() % kStepVectors * 16;
+  int toCopy = 0, stageTo = 0;
+  const auto copyStage = [&] {
+    if (toCopy++ < total) {
+#pragma unroll
+      for (int i = 0; i < (vectors + threads - 1) / threads; ++i) {
+        if (vectors % threads == 0 || threadX() + i * threads < vectors) {
+          copyAsync<16>(ringPlace + stageTo * stageBytes + i * (threads / kStepVectors * kStagePitch),
+                        weights + i * threads * 16);
+        }
       }
+      weights += vectors * 16;
+      stageTo = stageTo + 1 == kStages ? 0 : stageTo + 1;
     }
   };
-  for (int j = threadX(); j < steps.perChunk * kStepVectors; j += WarpsM * WarpsN * kWarp) {
-    const int tap = j / t.vectors;
-    offsets[j] = tap < c.taps() ? slabOffset(c, t, tap, j % t.vectors) : 0;  // behind the last tap weights are zeros
+  for (int j = threadX(); j < steps.perChunk * kStepVectors; j += threads) {
+    int v;
+    const int tap = steps.byVectors.quotient(j, v);
+    offsets[j] = tap < c.taps() ? slabOffset(c, t, tap, v) : 0;  // behind the last tap weights are zeros
   }
   copySlab(slab, source, c, t, o, g, 0);
   for (int s = 0; s < kStages - 1; ++s) {
-    copyStage(s);
+    copyStage();
     commitCopies();
   }
 
-  float sum[MI][NI][4] = {};
-  int s = 0;
+  const int firstChannel = channelTile * columns + warpN * NI * 8 + lane() % 4 * 2;
+  float sum[MI][NI][4];
+#pragma unroll
+  for (int n = 0; n < NI; ++n) {
+    const int channel = firstChannel + n * 8;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bool has = bias != nullptr && channel + i % 2 < c.outputs;
+      sum[0][n][i] = has ? toFloat(bias[g * c.outputs + channel + i % 2]) : 0.0f;
+    }
+#pragma unroll
+    for (int m = 1; m < MI; ++m) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sum[m][n][i] = sum[0][n][i];
+    }
+  }
+  int stageFrom = 0;
   for (int chunk = 0; chunk < t.chunks; ++chunk) {
     const char* here = slab + (chunk % 2) * t.slabBytes();
-    for (int step = 0; step < steps.perChunk; ++step, ++s) {
+    for (int step = 0; step < steps.perChunk; ++step) {
       // This step's weights came with the group before the last. A slab came at the begin of the last chunk, which was as
       // many groups ago as a chunk has steps.
       if (step == 0 && steps.perChunk < kStages - 1) {
@@ -121,14 +148,15 @@ correlate(Correlation c, Tiling t, Steps steps, const T* source, const T* packed
         waitCopies<kStages - 2>();
       }
       syncThreads();  // all see the copies, and have done with the stage and slab that are overwritten next
-      copyStage(s + kStages - 1);
+      copyStage();
       if (step == 0 && chunk + 1 < t.chunks) {
         copySlab(slab + ((chunk + 1) % 2) * t.slabBytes(), source, c, t, o, g, (chunk + 1) * t.vectors * wide);
       }
       commitCopies();
+      const char* stage = ring + stageFrom * stageBytes + channelRow;
+      stageFrom = stageFrom + 1 == kStages ? 0 : stageFrom + 1;
       if (warpM * MI * 16 >= pixels) continue;  // a small tile
 
-      const char* stage = ring + s % kStages * stageBytes + channelRow;
       const int* table = offsets + step * kStepVectors + lane() / 16;
 #pragma unroll
       for (int k = 0; k < kStepVectors / 2; ++k) {
@@ -154,24 +182,24 @@ correlate(Correlation c, Tiling t, Steps steps, const T* source, const T* packed
     }
   }
 
-  const int firstChannel = part % steps.channelTiles * columns + warpN * NI * 8 + lane() % 4 * 2;
 #pragma unroll
   for (int m = 0; m < MI; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = (warpM * MI + m) * 16 + half * 8 + lane() / 4;
       if (row >= pixels) continue;
-      const int line = o.line + row / o.columns, x = o.column + row % o.columns;
-      T* to = target + line / c.targetH * c.targetImage + line % c.targetH * c.targetRow + x * c.targetPixel +
-              g * c.outputs;
+      T* to = target + g * c.outputs;
+      if (steps.whole) {
+        to += (static_cast<int64_t>(o.line) * c.targetW + row) * c.targetPixel;
+      } else {
+        int x, inImage;
+        const int image = t.byTargetH.quotient(o.line + lineOf(t, o, row, x), inImage);
+        to += image * c.targetImage + inImage * c.targetRow + (o.column + x) * c.targetPixel;
+      }
 #pragma unroll
       for (int n = 0; n < NI; ++n) {
         const int channel = firstChannel + n * 8;
-        float value[2] = {sum[m][n][2 * half], sum[m][n][2 * half + 1]};
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          if (bias != nullptr && channel + i < c.outputs) value[i] += toFloat(bias[g * c.outputs + channel + i]);
-        }
+        const float value[2] = {sum[m][n][2 * half], sum[m][n][2 * half + 1]};
         if (steps.pairs) {
           if (channel < c.outputs) store<2>(to + channel, value);
         } else {
@@ -215,11 +243,18 @@ struct Variant {
         if (fits) break;
       }
     }
-    Steps steps{perChunk, (c.outputs + columns - 1) / columns, false};
+    Steps steps{};
+    steps.perChunk = perChunk;
+    steps.channelTiles = (c.outputs + columns - 1) / columns;
     const int64_t parts = static_cast<int64_t>(c.groups) * steps.channelTiles;
     if (!fits || parts * t.tiles() > INT32_MAX) return false;
     t.piece = pieceOf(source.data, c.channels, bytes);
     steps.pairs = c.outputs % 2 == 0 && reinterpret_cast<uintptr_t>(target.data) % (2 * sizeof(T)) == 0;
+    steps.whole = t.columnTiles == 1 && c.targetRow == c.targetW * c.targetPixel &&
+                  c.targetImage == c.targetH * c.targetRow;
+    steps.byParts = Divisor(static_cast<int>(parts));
+    steps.byChannelTiles = Divisor(steps.channelTiles);
+    steps.byVectors = Divisor(t.vectors);
     const int64_t count = parts * t.chunks * perChunk * columns * kStepVectors * kWide<T>;
     Workspace packed(context.memory, static_cast<size_t>(count) * sizeof(T));
     launch(packTaps<T>, Grid{std::min<int64_t>(blocksFor(count, 256), 65535)}, 256, 0, context.stream, c, weights,

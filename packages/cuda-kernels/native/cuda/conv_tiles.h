@@ -18,6 +18,7 @@
 
 #include "../backend.h"
 #include "device.h"
+#include "divisor.h"
 #include "vectors.h"
 
 namespace d2v::cuda {
@@ -72,8 +73,9 @@ struct Tiling {
   int virtualLines;     // source lines per image
   int slabLines, slabColumns, pitch;
   int chunks, vectors;  // of a group's channels, and vectors per pixel in each
-  int lanes;            // threads that copy a pixel: a power of two >= vectors
+  int lanesLog2;        // of the threads that copy a pixel: the least power of two >= vectors
   int piece;            // most bytes that a copy may move at once: 16, 8, 4, or 2 (an element at a time)
+  Divisor byColumns, bySlabColumns, byColumnTiles, byTargetH, byVirtualLines;
 
   D2V_BOTH int slabBytes() const { return slabLines * slabColumns * pitch; }
   D2V_BOTH int64_t tiles() const { return static_cast<int64_t>(lineTiles) * columnTiles; }
@@ -83,6 +85,13 @@ struct Tiling {
 inline int pieceOf(const void* data, int64_t channels, int64_t elementBytes) {
   const auto all = static_cast<int64_t>(reinterpret_cast<uintptr_t>(data)) | channels * elementBytes | 16;
   return static_cast<int>(all & -all);  // the lowest bit set
+}
+
+/// The least s with 2^s >= n.
+inline int log2Up(int n) {
+  int s = 0;
+  while ((1 << s) < n) ++s;
+  return s;
 }
 
 /// Cuts into tiles of at most `rows` target pixels, with at most `vectors` vectors of channels at once (in multiples of
@@ -104,7 +113,12 @@ inline Tiling cut(const Correlation& c, int rows, int elementBytes, int vectors,
   t.vectors = ((all + t.chunks - 1) / t.chunks + unit - 1) / unit * unit;
   t.chunks = (all + t.vectors - 1) / t.vectors;
   t.pitch = (t.vectors | 1) * 16;
-  for (t.lanes = 1; t.lanes < t.vectors;) t.lanes *= 2;
+  t.lanesLog2 = log2Up(t.vectors);
+  t.byColumns = Divisor(t.columns);
+  t.bySlabColumns = Divisor(t.slabColumns);
+  t.byColumnTiles = Divisor(t.columnTiles);
+  t.byTargetH = Divisor(c.targetH);
+  t.byVirtualLines = Divisor(t.virtualLines);
   return t;
 }
 
@@ -124,20 +138,31 @@ struct TileOrigin {
 };
 D2V_DEVICE TileOrigin originOf(const Correlation& c, const Tiling& t, int tile) {
   TileOrigin o;
-  o.line = tile / t.columnTiles * t.lines;
-  o.column = tile % t.columnTiles * t.columns;
+  int column;
+  o.line = t.byColumnTiles.quotient(tile, column) * t.lines;
+  o.column = column * t.columns;
   const int left = c.batch * c.targetH - o.line;
   o.lines = left < t.lines ? left : t.lines;
   o.columns = c.targetW - o.column < t.columns ? c.targetW - o.column : t.columns;
-  o.virtualLine = o.line / c.targetH * t.virtualLines + o.line % c.targetH * c.strideH;
+  int inImage;
+  const int image = t.byTargetH.quotient(o.line, inImage);
+  o.virtualLine = image * t.virtualLines + inImage * c.strideH;
   return o;
+}
+
+/// Line and column in the tile of its pixel number `row`.
+D2V_DEVICE int lineOf(const Tiling& t, const TileOrigin& o, int row, int& column) {
+  const int line = o.columns == t.columns ? t.byColumns.quotient(row) : row / o.columns;  // the latter in the last tile
+  column = row - line * o.columns;
+  return line;
 }
 
 /// Bytes from the slab's begin to the source pixel under the first tap of the tile's pixel `row`, which is inside.
 D2V_DEVICE int slabPixel(const Correlation& c, const Tiling& t, const TileOrigin& o, int row) {
-  const int line = o.line + row / o.columns;
-  const int virtualLine = line / c.targetH * t.virtualLines + line % c.targetH * c.strideH - o.virtualLine;
-  return (virtualLine * t.slabColumns + row % o.columns * c.strideW) * t.pitch;
+  int column, inImage;
+  const int image = t.byTargetH.quotient(o.line + lineOf(t, o, row, column), inImage);
+  const int virtualLine = image * t.virtualLines + inImage * c.strideH - o.virtualLine;
+  return (virtualLine * t.slabColumns + column * c.strideW) * t.pitch;
 }
 
 /// Bytes from there to what vector `v` of tap number `tap` reads.
@@ -165,41 +190,59 @@ D2V_DEVICE void copyVector(char* to, const T* from, int count, int piece) {
   }
 }
 
-/// The block copies the slab of a tile: `channels` channels from `channel` of group `g` on. A thread stays with one vector
-/// of the pixel and walks over the pixels; there is no division on the way.
+/// The block copies the slab of a tile: a chunk of channels from `channel` of group `g` on. A thread stays with one vector of
+/// the pixel and walks over the pixels by additions.
 template <typename T>
 D2V_DEVICE void copySlab(char* slab, const T* source, const Correlation& c, const Tiling& t, const TileOrigin& o, int g,
                          int channel) {
-  const int v = threadX() % t.lanes, each = threadCount() / t.lanes;
-  if (threadX() >= each * t.lanes || v >= t.vectors) return;
-  const int lastLine = o.line + o.lines - 1;
-  const int lines = lastLine / c.targetH * t.virtualLines + lastLine % c.targetH * c.strideH - o.virtualLine + c.kH;
-  const int columns = (o.columns - 1) * c.strideW + c.kW;
-  const int stepLines = each / columns, stepColumns = each % columns;
-  const int first = threadX() / t.lanes;
-  int line = first / columns, column = first % columns;
-  int image = (o.virtualLine + line) / t.virtualLines, y = (o.virtualLine + line) % t.virtualLines;
-  const int pixel = c.groups * c.channels, x0 = o.column * c.strideW - c.padLeft;
-  const int left = c.channels - channel - v * kWide<T>;
-  const T* from = source + g * c.channels + channel + v * kWide<T>;
-  while (line < lines) {
-    const int sy = y - c.padTop, sx = x0 + column;
-    const bool inside = image < c.batch && sy >= 0 && sy < c.sourceH && sx >= 0 && sx < c.sourceW;
-    copyVector(slab + (line * t.slabColumns + column) * t.pitch + v * 16,
-               from + ((static_cast<int64_t>(image) * c.sourceH + sy) * c.sourceW + sx) * pixel, inside ? left : 0,
-               t.piece);
-    line += stepLines;
-    y += stepLines;
-    column += stepColumns;
-    if (column >= columns) {
-      column -= columns;
-      ++line;
-      ++y;
+  const int v = threadX() & ((1 << t.lanesLog2) - 1), first = threadX() >> t.lanesLog2;
+  const int each = threadCount() >> t.lanesLog2;
+  if (v >= t.vectors) return;
+  int inImage;
+  const int lastImage = t.byTargetH.quotient(o.line + o.lines - 1, inImage);
+  const int lines = lastImage * t.virtualLines + inImage * c.strideH - o.virtualLine + c.kH;
+  const int columns = (o.columns - 1) * c.strideW + c.kW, pixels = lines * columns;
+  const bool usual = columns == t.slabColumns;  // all but the last tile of a wide target
+  const int stepLines = usual ? t.bySlabColumns.quotient(each) : each / columns, stepColumns = each - stepLines * columns;
+  const int line = usual ? t.bySlabColumns.quotient(first) : first / columns;
+  int y;
+  const int image = t.byVirtualLines.quotient(o.virtualLine + line, y);
+  y -= c.padTop;
+  const int left = o.column * c.strideW - c.padLeft, right = left + columns, bottom = t.virtualLines - c.padTop;
+  int x = left + first - line * columns;
+  const int64_t pixel = c.groups * c.channels, sourceLine = c.sourceW * pixel;
+  const int have = c.channels - channel - v * kWide<T>;  // channels of the vector, at most its size
+  const T* from = source + (static_cast<int64_t>(image) * c.sourceH + y) * sourceLine + x * pixel + g * c.channels +
+                  channel + v * kWide<T>;
+  char* to = slab + (line * t.slabColumns + x - left) * t.pitch + v * 16;
+  // What a step adds; what is added to that at the end of a line, and at the end of an image.
+  const int64_t step = stepLines * sourceLine + stepColumns * pixel, atLine = sourceLine - columns * pixel;
+  const int64_t atImage = (c.sourceH - t.virtualLines) * sourceLine;
+  const int toStep = (stepLines * t.slabColumns + stepColumns) * t.pitch, toLine = (t.slabColumns - columns) * t.pitch;
+  const auto walk = [&](const auto& copy) {
+    for (int i = first; i < pixels; i += each) {
+      copy(static_cast<uint32_t>(y) < static_cast<uint32_t>(c.sourceH) &&
+           static_cast<uint32_t>(x) < static_cast<uint32_t>(c.sourceW));
+      x += stepColumns;
+      y += stepLines;
+      from += step;
+      to += toStep;
+      if (x >= right) {
+        x -= columns;
+        ++y;
+        from += atLine;
+        to += toLine;
+      }
+      while (y >= bottom) {
+        y -= t.virtualLines;
+        from += atImage;
+      }
     }
-    while (y >= t.virtualLines) {
-      y -= t.virtualLines;
-      ++image;
-    }
+  };
+  if (t.piece == 16) {
+    walk([&](bool inside) { copyAsync<16>(to, from, inside && have > 0); });
+  } else {
+    walk([&](bool inside) { copyVector(to, from, inside ? have : 0, t.piece); });
   }
 }
 

@@ -32,7 +32,7 @@ struct Pieces {
   int outputTiles;      // per group
   int units;            // per tap, in a chunk of channels
   int unitTiles, perTile;  // tiles of the taps' units, and units in each
-  int gradientPitch, gradientLanes, gradientPiece;  // of a pixel of dy in shared memory; as in Tiling
+  int gradientPitch, gradientLanesLog2, gradientPiece;  // of a pixel of dy in shared memory; as in Tiling
   int splits, tilesPerSplit;
 
   D2V_BOTH int pieces(const Correlation& c, const Tiling& t) const {
@@ -44,12 +44,24 @@ struct Pieces {
 template <typename T>
 D2V_DEVICE void copyGradient(char* to, const T* dy, const Correlation& c, const Pieces& p, const TileOrigin& o, int g,
                              int channel, int vectors) {
-  const int v = threadX() % p.gradientLanes, each = threadCount() / p.gradientLanes;
-  if (threadX() >= each * p.gradientLanes || v >= vectors) return;
+  const int v = threadX() & ((1 << p.gradientLanesLog2) - 1), first = threadX() >> p.gradientLanesLog2;
+  const int each = threadCount() >> p.gradientLanesLog2;
+  if (v >= vectors) return;
   const int pixels = o.lines * o.columns, left = c.outputs - channel - v * kWide<T>;
   const T* from = dy + g * c.outputs + channel + v * kWide<T>;
-  for (int row = threadX() / p.gradientLanes; row < (pixels + 15) / 16 * 16; row += each) {
-    // Lines of a tile are either whole, and follow each other in memory, or parts of a line.
+  const int end = (pixels + 15) / 16 * 16;
+  // Lines of a tile are either whole, and follow each other in memory, or parts of a line.
+  if (o.columns == c.targetW && p.gradientPiece == 16) {
+    from += (static_cast<int64_t>(o.line) * c.targetW + first) * c.targetPixel;
+    to += first * p.gradientPitch + v * 16;
+    for (int row = first; row < end; row += each) {
+      copyAsync<16>(to, from, row < pixels && left > 0);
+      from += each * c.targetPixel;
+      to += each * p.gradientPitch;
+    }
+    return;
+  }
+  for (int row = first; row < end; row += each) {
     const int64_t pixel = o.columns == c.targetW
                               ? static_cast<int64_t>(o.line) * c.targetW + row
                               : static_cast<int64_t>(o.line + row / o.columns) * c.targetW + o.column + row % o.columns;
@@ -230,7 +242,7 @@ bool gradWeightTiled(const ConvContext& context, const Correlation& c, In dy, In
   constexpr int gradientVectors = tileOutputs / wide;
   Pieces p{};
   p.gradientPitch = (gradientVectors | 1) * 16;
-  for (p.gradientLanes = 1; p.gradientLanes < gradientVectors;) p.gradientLanes *= 2;
+  p.gradientLanesLog2 = log2Up(gradientVectors);
   p.gradientPiece = pieceOf(dy.data, c.outputs, bytes);
 
   Tiling t{};
