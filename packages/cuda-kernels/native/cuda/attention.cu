@@ -146,21 +146,36 @@ attentionForward(AttentionTerms t, const Bf16* q, const Bf16* k, const Bf16* v, 
       }
     }
 
-    const bool masked = t.keyPadding || j0 + groups * 16 > t.tk;
+    if constexpr (Extra) {
+#pragma unroll
+      for (int n = 0; n < kKeyTile / 8; ++n) {
+        if (n >= 2 * groups) break;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) s[n][e] *= t.scale2;
+        addTerms(t, head, i, j0 + n * 8 + 2 * c, slope2, s[n]);
+      }
+    }
+    const auto remove = [&](const auto& removed) {
+#pragma unroll
+      for (int n = 0; n < kKeyTile / 8; ++n) {
+        if (n >= 2 * groups) break;
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const bool gone = removed(j0 + n * 8 + 2 * c + half);
+          s[n][half] = gone ? -kInfinity : s[n][half];
+          s[n][2 + half] = gone ? -kInfinity : s[n][2 + half];
+        }
+      }
+    };
+    if (j0 + groups * 16 > t.tk) remove([&](int j) { return j >= t.tk; });
+    if (t.keyPadding) {
+      const uint8_t* padding = t.keyPadding + int64_t{head.b} * t.tk;
+      remove([&](int j) { return padding[smaller(j, t.tk - 1)] != 0; });
+    }
     float top[2] = {most[0], most[1]};
 #pragma unroll
     for (int n = 0; n < kKeyTile / 8; ++n) {
       if (n >= 2 * groups) break;
-      const int j = j0 + n * 8 + 2 * c;
-      if constexpr (Extra) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) s[n][e] *= t.scale2;
-        addTerms(t, head, i, j, slope2, s[n]);
-      }
-      if (masked) {
-        if (head.removed(t, j)) s[n][0] = s[n][2] = -kInfinity;
-        if (head.removed(t, j + 1)) s[n][1] = s[n][3] = -kInfinity;
-      }
       top[0] = fmaxf(top[0], fmaxf(s[n][0], s[n][1]));
       top[1] = fmaxf(top[1], fmaxf(s[n][2], s[n][3]));
     }

@@ -4,10 +4,9 @@
 //   dV = (drop * P^T) dO           dK = scale dS^T Q                            dQ = scale dS K
 //
 //   block   a warp per 16 keys; the block's chunk of keys is in shared memory whole, queries come by in tiles of up to 64
-//           rows of Q, dO and O: two buffers, asynchronous copies. Up to 192 keys are one chunk (128 at D > 64, and at D = 64
-//           with bias, ALiBi or dropout before Hopper, for which registers would not suffice). More are
-//           divided into chunks of up to half as many where two blocks then fit a multiprocessor: one computes while the
-//           other waits at the three barriers of a tile.
+//           rows of Q, dO and O: two buffers, asynchronous copies. Up to 192 keys are one chunk (128 at D > 64, whose
+//           registers leave no more warps). More are divided into chunks of up to half as many where two blocks then fit a
+//           multiprocessor: one computes while the other waits at the three barriers of a tile.
 //   warp    dK and dV of its 16 keys stay in registers (2 D / 8 C fragments). Scores are held transposed, keys by queries,
 //           so that P^T and dS^T, rounded to bf16, are the A fragments of dV and dK as they are.
 //   dQ      sums over keys, so over warps: dS^T of the chunk goes to shared memory, and after a barrier the warps divide
@@ -38,10 +37,9 @@ namespace {
 constexpr int kQueryTile = 64;                // most queries per tile
 constexpr int kStrideS = kQueryTile + 8;      // of dS^T in shared memory
 constexpr int kReserved = 1024;               // bytes of shared memory that a block takes beside its own
-/// Most warps of a block: 12 leave 168 registers per thread, 8 leave 255. Heads of 64 with extra terms fit the former from
-/// Hopper on.
-template <int D, bool Extra>
-constexpr int kWarps = D <= 32 || (D == 64 && (!Extra || kCapability >= 90)) ? 12 : 8;
+/// Most warps of a block: 12 leave 168 registers per thread, 8 leave 255.
+template <int D>
+constexpr int kWarps = D <= 64 ? 12 : 8;
 
 struct BackwardPlan {
   int chunks, splits;  // chunks of keys of a head, blocks that they are dealt to
@@ -102,11 +100,15 @@ D2V_DEVICE void rowStatistics(const float* lse, const Bf16* tileDout, const Bf16
                               float* shift, float* delta) {
   for (int r = warp() * 4 + lane() / 8; r < rows; r += threadCount() / 8) {  // rows is a multiple of 16: whole warps
     float sum = 0;
-    for (int c = lane() % 8 * 8; c < D; c += 64) {
-      const auto a = *reinterpret_cast<const Vec<Bf16, 8>*>(tileDout + r * kTileStride<D> + c);
-      const auto b = *reinterpret_cast<const Vec<Bf16, 8>*>(tileOut + r * kTileStride<D> + c);
 #pragma unroll
-      for (int e = 0; e < 8; ++e) sum = fmaf(toFloat(a[e]), toFloat(b[e]), sum);
+    for (int k = 0; k < D; k += 64) {
+      const int c = k + lane() % 8 * 8;
+      if (D % 64 != 0 && c >= D) continue;
+      float a[8], b[8];
+      load(a, tileDout + r * kTileStride<D> + c);
+      load(b, tileOut + r * kTileStride<D> + c);
+#pragma unroll
+      for (int e = 0; e < 8; ++e) sum = fmaf(a[e], b[e], sum);
     }
     sum += shuffleXor(sum, 4);
     sum += shuffleXor(sum, 2);
@@ -130,15 +132,14 @@ D2V_DEVICE void queryGradient(const AttentionTerms& t, const Bf16* tileS, const 
   for (int unit = warp(); unit < rows / 16 * kUnits; unit += threadCount() / kWarp) {
     const int row = unit / kUnits * 16, column = unit % kUnits * kColumns;
     float acc[kColumns / 8][4];
+    const int64_t place = static_cast<int64_t>(row + g) * D + column + 2 * c;  // in parts
 #pragma unroll
-    for (int n = 0; n < kColumns / 8; ++n) {
+    for (int half = 0; half < 2; ++half) {
+      const bool there = !begins && row + g + 8 * half < valid;
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int r = row + g + 8 * half;
+      for (int n = 0; n < kColumns / 8; ++n) {
         Vec<float, 2> before{{0, 0}};
-        if (!begins && r < valid) {
-          before = *reinterpret_cast<const Vec<float, 2>*>(parts + static_cast<int64_t>(r) * D + column + n * 8 + 2 * c);
-        }
+        if (there) before = *reinterpret_cast<const Vec<float, 2>*>(parts + place + 8 * half * D + n * 8);
         acc[n][2 * half] = before[0];
         acc[n][2 * half + 1] = before[1];
       }
@@ -156,21 +157,21 @@ D2V_DEVICE void queryGradient(const AttentionTerms& t, const Bf16* tileS, const 
       }
     }
 #pragma unroll
-    for (int n = 0; n < kColumns / 8; ++n) {
+    for (int half = 0; half < 2; ++half) {
+      const int r = row + g + 8 * half;
+      if (r >= valid) continue;
+      Bf16* to = dq + r * t.ldq + column + 2 * c;
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int r = row + g + 8 * half, col = column + n * 8 + 2 * c;
+      for (int n = 0; n < kColumns / 8; ++n) {
+        const int left = t.headDim - column - n * 8 - 2 * c;  // columns that there are
         const float x = acc[n][2 * half], y = acc[n][2 * half + 1];
-        if (r >= valid) continue;
         if (!dq) {
-          *reinterpret_cast<Vec<float, 2>*>(parts + static_cast<int64_t>(r) * D + col) = Vec<float, 2>{{x, y}};
+          *reinterpret_cast<Vec<float, 2>*>(parts + place + 8 * half * D + n * 8) = Vec<float, 2>{{x, y}};
         } else if (vector) {
-          if (col < t.headDim) {
-            *reinterpret_cast<uint32_t*>(dq + r * t.ldq + col) = packBf16(x * t.scale, y * t.scale);
-          }
+          if (left > 0) *reinterpret_cast<uint32_t*>(to + n * 8) = packBf16(x * t.scale, y * t.scale);
         } else {
-          if (col < t.headDim) dq[r * t.ldq + col] = toBf16(x * t.scale);
-          if (col + 1 < t.headDim) dq[r * t.ldq + col + 1] = toBf16(y * t.scale);
+          if (left > 0) to[n * 8] = toBf16(x * t.scale);
+          if (left > 1) to[n * 8 + 1] = toBf16(y * t.scale);
         }
       }
     }
@@ -179,7 +180,7 @@ D2V_DEVICE void queryGradient(const AttentionTerms& t, const Bf16* tileS, const 
 
 /// Extra: with bias, ALiBi or dropout.
 template <int D, bool Extra>
-D2V_KERNEL((kWarps<D, Extra> * kWarp))
+D2V_KERNEL(kWarps<D>* kWarp)
 attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64_t allHeads, BackwardPlan plan) {
   constexpr int kStride = kTileStride<D>;
   const AttentionHead head(t, firstHead + blockX() / plan.splits);
@@ -366,14 +367,13 @@ bool backward(const AttentionBackwardArgs& a, const DeviceProperties& device, Al
   plan.queryRows = smaller(kQueryTile, roundUp16(t.tq));
   const bool extra = t.bias || t.slopes || t.drops;
   const auto kernel = extra ? attentionBackward<D, true> : attentionBackward<D, false>;
-  const int most = mostThreads(kernel, (extra ? kWarps<D, true> : kWarps<D, false>) * kWarp) / kWarp;
-  int warps = most / 2;  // if the keys are more than one chunk and two blocks fit a multiprocessor
+  int warps = kWarps<D> / 2;  // if the keys are more than one chunk and two blocks fit a multiprocessor
   const auto bytes = [&] { return sharedBytes<D>(warps, plan.queryRows, t.tq > plan.queryRows ? 2 : 1); };
   const bool twoFit = 2 * (bytes() + kReserved) <= device.sharedPerBlock + kReserved;
-  if (groups <= most) {
+  if (groups <= kWarps<D>) {
     warps = static_cast<int>(groups);
   } else if (!twoFit) {
-    warps = most;
+    warps = kWarps<D>;
   }
   // Where shared memory is short: smaller tiles of queries, then fewer warps.
   if (bytes() > device.sharedPerBlock) plan.queryRows = smaller(plan.queryRows, 32);

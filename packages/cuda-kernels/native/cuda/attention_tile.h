@@ -5,6 +5,7 @@
 #pragma once
 
 #include "device.h"
+#include "vectors.h"
 
 namespace d2v::cuda {
 
@@ -23,8 +24,20 @@ D2V_BOTH constexpr int roundUp16(int n) { return (n + 15) / 16 * 16; }
 /// that has been started, and addresses of several would take registers beside the accumulators.
 template <int D>
 D2V_DEVICE void loadTile(Bf16* tile, const Bf16* source, int64_t ld, int rows, int valid, int columns, bool vector) {
-  if (vector) {
-    constexpr int kPieces = D / 8;
+  constexpr int kPieces = D / 8;
+  if (vector && kWarp % kPieces == 0) {  // a thread stays with its columns
+    const int c = threadX() % kPieces * 8, each = threadCount() / kPieces;
+    int r = threadX() / kPieces;
+    const bool there = c < columns;
+    source += r * ld + c;
+    tile += r * kTileStride<D> + c;
+#pragma unroll 1
+    for (; r < rows; r += each) {
+      copyAsync<16>(tile, source, there && r < valid);
+      source += each * ld;
+      tile += each * kTileStride<D>;
+    }
+  } else if (vector) {
 #pragma unroll 1
     for (int i = threadX(); i < rows * kPieces; i += threadCount()) {
       const int r = i / kPieces, c = i % kPieces * 8;
@@ -43,8 +56,21 @@ D2V_DEVICE void loadTile(Bf16* tile, const Bf16* source, int64_t ld, int rows, i
 /// Copies 16 rows from shared memory, by one warp. `valid` rows of them exist (may be negative).
 template <int D>
 D2V_DEVICE void storeRows(Bf16* target, int64_t ld, const Bf16* tile, int valid, int columns, bool vector) {
-  if (vector) {
-    constexpr int kPieces = D / 8;
+  constexpr int kPieces = D / 8;
+  if (vector && kWarp % kPieces == 0) {
+    constexpr int each = kWarp / kPieces;
+    const int c = lane() % kPieces * 8, first = lane() / kPieces;
+    if (c >= columns) return;
+    target += first * ld + c;
+    tile += first * kTileStride<D> + c;
+#pragma unroll
+    for (int r = 0; r < 16; r += each) {
+      if (first + r < valid) {
+        *reinterpret_cast<Vec<uint32_t, 4>*>(target) = *reinterpret_cast<const Vec<uint32_t, 4>*>(tile + r * kTileStride<D>);
+      }
+      target += each * ld;
+    }
+  } else if (vector) {
 #pragma unroll
     for (int i = lane(); i < 16 * kPieces; i += kWarp) {
       const int r = i / kPieces, c = i % kPieces * 8;

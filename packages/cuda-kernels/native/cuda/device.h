@@ -30,14 +30,6 @@ namespace d2v::cuda {
 
 constexpr int kWarp = 32;
 
-/// The compute capability that kernels are being compiled for: 80 for 8.0. For their bounds only, which mostThreads (launch.h)
-/// tells the host; elsewhere, and in the emulation, it is without meaning.
-#if defined(__CUDA_ARCH__)
-constexpr int kCapability = __CUDA_ARCH__ / 10;
-#else
-constexpr int kCapability = 90;
-#endif
-
 /// A bfloat16 value. The same bits as everywhere else.
 struct alignas(2) Bf16 {
   uint16_t bits;

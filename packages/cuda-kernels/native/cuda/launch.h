@@ -25,21 +25,6 @@ struct Grid {
 /// Blocks of `each` that cover n.
 constexpr int64_t blocksFor(int64_t n, int64_t each) { return (n + each - 1) / each; }
 
-/// Most threads per block that the current device's code of a kernel was compiled for, where that depends on the device
-/// (kCapability). Asked of the code, since a device that is newer than the build runs what was made for an older one. At
-/// most `limit`, which is also the answer on the host.
-template <typename... Parameters>
-int mostThreads(void (*kernel)(Parameters...), int limit) {
-#if defined(__CUDACC__)
-  cudaFuncAttributes attributes{};
-  check(cudaFuncGetAttributes(&attributes, kernel), "attributes of a kernel");
-  return attributes.maxThreadsPerBlock < limit ? attributes.maxThreadsPerBlock : limit;
-#else
-  (void)kernel;
-  return limit;
-#endif
-}
-
 /// Starts a kernel with `threads` threads per block and so many bytes of dynamic shared memory, in the stream's order.
 /// Throws DriverError if the launch itself is refused (too much shared memory, say).
 template <typename... Parameters, typename... Args>
