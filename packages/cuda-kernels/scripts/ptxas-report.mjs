@@ -10,7 +10,7 @@ const MAY_SPILL = [
   [/^correlate<float, /, CHECKS],
   [/^sumPlaces<float, 4, 6>$/, CHECKS],
   [/^layerNorm(Backward)?Rows<Bf16, 1, 32, /, ODD],
-  [/^layerNormBackwardRows<float, /, CHECKS],
+  [/^layerNorm(Backward)?Rows<float, /, CHECKS],
   [/^chunkMoments<(float|Bf16), 1, 0>$/, ODD],
 ];
 

@@ -30,9 +30,12 @@ constexpr int kForwardThreads = 128, kBackwardThreads = 128, kLongThreads = 256;
 
 /// Blocks of the backward pass on a multiprocessor when a lane holds so many values of a row: it keeps three sets of them
 /// (one of the row, two of sums) and the row's bits, and 65536 registers are shared by all. Single elements take more of them
-/// for addresses.
-template <int N, int Steps>
-constexpr int kResident = N * Steps <= 8 ? (N > 1 ? 8 : 6) : N * Steps <= 24 ? 4 : N > 1 && N * Steps <= 32 ? 3 : 2;
+/// for addresses, and so does GELU.
+template <int N, int Steps, bool Gelu>
+constexpr int kResident = N * Steps <= 8                         ? (N > 1 ? 8 : 6)
+                          : N * Steps <= 24                      ? 4
+                          : N > 1 && N * Steps <= 32 && !Gelu ? 3
+                                                                 : 2;
 
 template <typename T>
 struct Forward {
@@ -203,7 +206,7 @@ D2V_DEVICE void loadOr(float (&v)[N], const T* row, int at, float value) {
 
 /// Parameters: partial[block] = the block's share of dW [d], dB [d].
 template <typename T, int N, int Steps, bool Gelu, bool Parameters>
-D2V_KERNEL((kBackwardThreads * kResident<N, Steps>))
+D2V_KERNEL((kBackwardThreads * kResident<N, Steps, Gelu>))
 layerNormBackwardRows(Backward<T> a, float* partial) {
   constexpr int warps = kBackwardThreads / kWarp;
   const int d = static_cast<int>(a.d);
@@ -391,7 +394,7 @@ void backward(const Backward<T>& a, float* dWeight, float* dBias, Allocator& mem
     launchColumnSums(dWeight, dBias, d, partial.floats(), parts, 2 * d, 2 * d, stream);
   };
   const bool held = forRowShape<T>(d, wide, [&](auto n, auto steps) {
-    const int64_t resident = multiprocessors * kResident<n(), steps()>;
+    const int64_t resident = multiprocessors * kResident<n(), steps(), Gelu>;
     const int64_t needed = blocksFor(a.rows, kBackwardThreads / kWarp);
     const int64_t blocks = needed < resident ? needed : resident;
     if (!parameters) {
