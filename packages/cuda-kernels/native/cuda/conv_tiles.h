@@ -10,7 +10,8 @@
 // value comes from device memory once per tile, however many taps read it. A row of a matrix fragment is 16 bytes of one
 // pixel, and ldmatrix takes an address per row: a fragment for tap (a, b) is the pixel's own base plus an offset that is
 // the same for all pixels. Nothing is ever unfolded (im2col) in any memory. The pitch is an odd number of 16-byte pieces,
-// which lets eight neighbouring pixels lie in eight different groups of banks.
+// which lets eight neighbouring pixels lie in eight different groups of banks; a gap behind each line keeps that so for
+// neighbours of which some lie in the next line.
 #pragma once
 
 #include <algorithm>
@@ -71,13 +72,13 @@ struct Tiling {
   int lines, columns;   // target lines and columns of a tile
   int lineTiles, columnTiles;
   int virtualLines;     // source lines per image
-  int slabLines, slabColumns, pitch;
+  int slabLines, slabColumns, pitch, linePitch;  // bytes from pixel to pixel and from line to line
   int chunks, vectors;  // of a group's channels, and vectors per pixel in each
   int lanesLog2;        // of the threads that copy a pixel: the least power of two >= vectors
   int piece;            // most bytes that a copy may move at once: 16, 8, 4, or 2 (an element at a time)
   Divisor byColumns, bySlabColumns, byColumnTiles, byTargetH, byVirtualLines;
 
-  D2V_BOTH int slabBytes() const { return slabLines * slabColumns * pitch; }
+  D2V_BOTH int slabBytes() const { return slabLines * linePitch; }
   D2V_BOTH int64_t tiles() const { return static_cast<int64_t>(lineTiles) * columnTiles; }
 };
 
@@ -113,6 +114,11 @@ inline Tiling cut(const Correlation& c, int rows, int elementBytes, int vectors,
   t.vectors = ((all + t.chunks - 1) / t.chunks + unit - 1) / unit * unit;
   t.chunks = (all + t.vectors - 1) / t.vectors;
   t.pitch = (t.vectors | 1) * 16;
+  // Eight neighbouring pixels of the target lie in different banks also where a line ends among them: if the distance of lines
+  // leaves the same rest of 128 bytes as that of as many pixels as a line has. (An odd number is its own inverse modulo 8.)
+  const int64_t line = int64_t{t.slabColumns} * t.pitch, ends = int64_t{t.columns} * c.strideW * t.pitch;
+  const int64_t gap = c.strideH % 2 == 1 ? ((c.strideH * ends - line) % 128 + 128) % 128 : 0;
+  t.linePitch = static_cast<int>(std::min<int64_t>(line + gap, INT32_MAX));  // what is too long fits no shared memory
   t.lanesLog2 = log2Up(t.vectors);
   t.byColumns = Divisor(t.columns);
   t.bySlabColumns = Divisor(t.slabColumns);
@@ -162,12 +168,12 @@ D2V_DEVICE int slabPixel(const Correlation& c, const Tiling& t, const TileOrigin
   int column, inImage;
   const int image = t.byTargetH.quotient(o.line + lineOf(t, o, row, column), inImage);
   const int virtualLine = image * t.virtualLines + inImage * c.strideH - o.virtualLine;
-  return (virtualLine * t.slabColumns + column * c.strideW) * t.pitch;
+  return virtualLine * t.linePitch + column * c.strideW * t.pitch;
 }
 
 /// Bytes from there to what vector `v` of tap number `tap` reads.
 D2V_DEVICE int slabOffset(const Correlation& c, const Tiling& t, int tap, int v) {
-  return (tap / c.kW * t.slabColumns + tap % c.kW) * t.pitch + v * 16;
+  return tap / c.kW * t.linePitch + tap % c.kW * t.pitch + v * 16;
 }
 
 /// Copies 16 bytes to shared memory: the first `count` elements from `from`, which is not read if that is none, and zeros.
@@ -214,11 +220,11 @@ D2V_DEVICE void copySlab(char* slab, const T* source, const Correlation& c, cons
   const int have = c.channels - channel - v * kWide<T>;  // channels of the vector, at most its size
   const T* from = source + (static_cast<int64_t>(image) * c.sourceH + y) * sourceLine + x * pixel + g * c.channels +
                   channel + v * kWide<T>;
-  char* to = slab + (line * t.slabColumns + x - left) * t.pitch + v * 16;
+  char* to = slab + line * t.linePitch + (x - left) * t.pitch + v * 16;
   // What a step adds; what is added to that at the end of a line, and at the end of an image.
   const int64_t step = stepLines * sourceLine + stepColumns * pixel, atLine = sourceLine - columns * pixel;
   const int64_t atImage = (c.sourceH - t.virtualLines) * sourceLine;
-  const int toStep = (stepLines * t.slabColumns + stepColumns) * t.pitch, toLine = (t.slabColumns - columns) * t.pitch;
+  const int toStep = stepLines * t.linePitch + stepColumns * t.pitch, toLine = t.linePitch - columns * t.pitch;
   const auto walk = [&](const auto& copy) {
     for (int i = first; i < pixels; i += each) {
       copy(static_cast<uint32_t>(y) < static_cast<uint32_t>(c.sourceH) &&

@@ -37,6 +37,14 @@ Order parseOrder(const std::string& text);
 void run(int64_t x, int64_t y, int64_t z, int threads, size_t sharedBytes, const std::function<void()>& kernel,
          const void* address = nullptr);
 
+/// Reads of eight rows of 16 bytes by loadMatrices since the program began, and the turns that the banks of shared memory
+/// take for them: one each, and one more for every further row that lies in the same banks as another. What kernels read and
+/// write by pointers is not seen here.
+struct MatrixReads {
+  int64_t reads = 0, turns = 0;
+};
+MatrixReads matrixReads();
+
 // --- for device_host.h
 
 /// What the running thread knows of itself.

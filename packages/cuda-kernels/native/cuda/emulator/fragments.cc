@@ -1,5 +1,6 @@
 #include "fragments.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace d2v::cuda::emulator {
@@ -77,6 +78,24 @@ void multiplyTf32s(void* const args[]) {
   accumulate(a, b, args);
 }
 
+MatrixReads allReads;
+
+/// Counts the reads of one call. Rows at the same address are one.
+void countReads(void* const args[]) {
+  for (int first = 0; first < kLanes; first += 8) {
+    const unsigned char* rows[8];
+    int count = 0, inBanks[8] = {}, turns = 0;
+    for (int l = first; l < first + 8; ++l) {
+      const unsigned char* row = static_cast<LoadArgs*>(args[l])->row;
+      if (std::find(rows, rows + count, row) != rows + count) continue;
+      rows[count++] = row;
+      turns = std::max(turns, ++inBanks[(row - here.shared) / 16 % 8]);  // 128 bytes wide
+    }
+    ++allReads.reads;
+    allReads.turns += turns;
+  }
+}
+
 void load(bool transposed, void* const args[]) {
   uint16_t matrix[4][8][8];
   for (int l = 0; l < kLanes; ++l) {
@@ -88,6 +107,7 @@ void load(bool transposed, void* const args[]) {
     }
     std::memcpy(matrix[l / 8][l % 8], row, 16);
   }
+  countReads(args);
   for (int l = 0; l < kLanes; ++l) {
     uint32_t* r = static_cast<LoadArgs*>(args[l])->r;
     const int g = l / 4, t = 2 * (l % 4);
@@ -100,6 +120,8 @@ void load(bool transposed, void* const args[]) {
 }
 
 }  // namespace
+
+MatrixReads matrixReads() { return allReads; }
 
 const char* nameOf(Call call) {
   switch (call) {
