@@ -4,6 +4,8 @@
 // stays so in y, rows are copied (copy_rows.h). Else the two dimensions that are contiguous in x and in y are exchanged by
 // square tiles in shared memory, so that both sides are accessed along their rows. Rows of a tile are padded to an odd
 // number of words: its columns lie in different banks.
+#include <algorithm>
+
 #include "copy_rows.h"
 #include "cuda_backend.h"
 #include "vectors.h"
@@ -153,7 +155,7 @@ int64_t elementsOf(const Axes& a) {
 
 /// Takes an axis out.
 void remove(Axes& a, int axis) {
-  for (int i = axis; i + 1 < a.rank; ++i) {
+  for (int i = axis; i + 1 < std::min(a.rank, kMostAxes); ++i) {  // a.rank is never more, but compilers cannot know
     a.size[i] = a.size[i + 1];
     a.from[i] = a.from[i + 1];
     a.to[i] = a.to[i + 1];
