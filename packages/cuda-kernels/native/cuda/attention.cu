@@ -39,8 +39,9 @@ struct ForwardPlan {
 };
 
 /// Adds bias and ALiBi to four scores, rows i and i + 8, columns j and j + 1. Those outside are computed like the last.
-D2V_DEVICE void addTerms(const AttentionTerms& t, const AttentionHead& head, int i, int j, float slope2,
-                         float (&s)[4]) {
+/// `points`: positions of the sample's keys.
+D2V_DEVICE void addTerms(const AttentionTerms& t, const AttentionHead& head, const RowPositions& rows,
+                         const int32_t* points, int i, int j, float slope2, float (&s)[4]) {
   const int i0 = smaller(i, t.tq - 1), i1 = smaller(i + 8, t.tq - 1), j0 = smaller(j, t.tk - 1), j1 = smaller(j + 1, t.tk - 1);
   if (t.bias) {
     const float* bias = head.bias(t);
@@ -53,7 +54,8 @@ D2V_DEVICE void addTerms(const AttentionTerms& t, const AttentionHead& head, int
   }
   if (t.slopes) {
     float d[4];
-    distances(t, head.pointQ(t, 0), i0, i1, head.pointK(t, 0), j0, j1, d);
+    if (rows.sequence) rows.distances(points, j0, j1, d);
+    else distances(t, head.pointQ(t, 0), i0, i1, points, j0, j1, d);
 #pragma unroll
     for (int e = 0; e < 4; ++e) s[e] = fmaf(-slope2, d[e], s[e]);
   }
@@ -110,6 +112,9 @@ attentionForward(AttentionTerms t, const Bf16* q, const Bf16* k, const Bf16* v, 
   // Scores are in powers of two, or, without extra terms, still to be multiplied by `factor`.
   const float factor = Extra ? 1.0f : t.scale2;
   const float slope2 = Extra && t.slopes ? t.slopes[head.h] * kLog2e : 0.0f;
+  const int32_t* points = Extra && t.slopes ? head.pointK(t, 0) : nullptr;
+  const RowPositions positions(t, Extra && t.slopes ? head.pointQ(t, 0) : nullptr, smaller(i, t.tq - 1),
+                               smaller(i + 8, t.tq - 1));
   const uint64_t dropRow = head.dropRow(t, smaller(c % 2 == 0 ? i : i + 8, t.tq - 1));
 
   for (int j0 = 0, stage = 0; j0 < t.tk; j0 += kKeyTile, stage ^= 1) {
@@ -152,7 +157,7 @@ attentionForward(AttentionTerms t, const Bf16* q, const Bf16* k, const Bf16* v, 
         if (n >= 2 * groups) break;
 #pragma unroll
         for (int e = 0; e < 4; ++e) s[n][e] *= t.scale2;
-        addTerms(t, head, i, j0 + n * 8 + 2 * c, slope2, s[n]);
+        addTerms(t, head, positions, points, i, j0 + n * 8 + 2 * c, slope2, s[n]);
       }
     }
     const auto remove = [&](const auto& removed) {

@@ -63,9 +63,9 @@ constexpr int sharedBytes(int warps, int queryRows, int stages) {
 }
 
 /// Adds bias and ALiBi to four transposed scores: keys j and j + 8, queries i and i + 1. Those outside are computed like
-/// the last. `dist`: their distances, with ALiBi.
-D2V_DEVICE void addTermsTransposed(const AttentionTerms& t, const AttentionHead& head, int i, int j, float slope2,
-                                   float (&s)[4], float (&dist)[4]) {
+/// the last. `points`: positions of the sample's queries; `dist`: the distances, with ALiBi.
+D2V_DEVICE void addTermsTransposed(const AttentionTerms& t, const AttentionHead& head, const RowPositions& keys,
+                                   const int32_t* points, int i, int j, float slope2, float (&s)[4], float (&dist)[4]) {
   const int i0 = smaller(i, t.tq - 1), i1 = smaller(i + 1, t.tq - 1);
   const int j0 = smaller(j, t.tk - 1), j1 = smaller(j + 8, t.tk - 1);
   if (t.bias) {
@@ -76,7 +76,8 @@ D2V_DEVICE void addTermsTransposed(const AttentionTerms& t, const AttentionHead&
     s[3] = fmaf(bias[i1 * t.tk + j1], kLog2e, s[3]);
   }
   if (t.slopes) {
-    distances(t, head.pointK(t, 0), j0, j1, head.pointQ(t, 0), i0, i1, dist);
+    if (keys.sequence) keys.distances(points, i0, i1, dist);
+    else distances(t, head.pointK(t, 0), j0, j1, points, i0, i1, dist);
 #pragma unroll
     for (int e = 0; e < 4; ++e) s[e] = fmaf(-slope2, dist[e], s[e]);
   }
@@ -217,6 +218,9 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
     loadQueries(0, 0);
     const bool removed[2] = {head.removed(t, j), head.removed(t, j + 8)};
     const int groups = smaller(strip, roundUp16(valid)) / 16;  // of 16 keys, in this chunk
+    const int32_t* points = Extra && t.slopes ? head.pointQ(t, 0) : nullptr;
+    const RowPositions positions(t, Extra && t.slopes ? head.pointK(t, 0) : nullptr, smaller(j, t.tk - 1),
+                                 smaller(j + 8, t.tk - 1));
     float dk[D / 8][4], dv[D / 8][4];
 #pragma unroll
     for (int n = 0; n < D / 8; ++n) {
@@ -265,7 +269,7 @@ attentionBackward(AttentionTerms t, BackwardPointers p, int64_t firstHead, int64
           if constexpr (Extra) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) x[e] *= t.scale2;
-            addTermsTransposed(t, head, i, j, slope2, x, dist);
+            addTermsTransposed(t, head, positions, points, i, j, slope2, x, dist);
           }
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
