@@ -6,7 +6,6 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -43,6 +42,7 @@ case "$line" in
   node*train*)
     while [[ $1 != --run ]]; do shift; done
     mkdir -p "$2" && printf '{"loss":2}\\n{"loss":1.5}\\n' >"$2/metrics.jsonl" ;;
+  node*doctor) echo 'ok    GPU GEMM  cuBLASLt' ;;
   ctest*) sleep 1; while [[ $1 != -O ]]; do shift; done && echo '100% tests passed' >"$2" ;;
 esac
 exit 0
@@ -102,7 +102,7 @@ const STEPS = [
   'train tiny image',
   'train tiny audio',
   'train tiny text',
-  'again, with graphs',
+  'again with graphs',
   'bench image',
   'bench audio',
   'bench text',
@@ -119,7 +119,7 @@ describe('gpu-check', () => {
     expect(Object.keys(table)).toEqual(expect.arrayContaining([...STEPS, 'PyTorch', 'compute-sanitizer']));
     expect(table.PyTorch).toMatch(/^skipped .*python3 has no torch/);
     expect(table['train tiny image']).toMatch(/loss 2.000 -> 1.500$/);
-    expect(table['again, with graphs']).toMatch(/the same bits twice$/);
+    expect(table['again with graphs']).toMatch(/the same bits twice$/);
     expect(stdout).toMatch(/NVIDIA H200, 580.* CPU cores, PyTorch none, bundle of abc123/);
     expect(stdout).toMatch(/bench.mjs text --preset base --device cuda --no-data/);
     const report = readFileSync(join(folder, 'results', 'report.txt'), 'utf8');
@@ -162,21 +162,28 @@ describe('gpu-check', () => {
 
   it('keeps what compute-sanitizer has found', () => {
     stub(join(tools, 'compute-sanitizer'));
+    mkdirSync(join(bundle, 'kernels', 'native', 'test'), { recursive: true });
+    for (const name of ['attention', 'base', 'streams'])
+      stub(join(bundle, 'kernels', 'native', 'test', `${name}_test`));
     const { status, table } = gpuCheck({ D2V_GPU_CHECK_ONLY: 'check', FAILS: 'racecheck.*conv_test' });
     expect(status).toBe(1);
     expect(table.memcheck).toMatch(/^ok .*no errors in \d+ programs/);
     expect(table.racecheck).toMatch(/^FAILED/);
+    const memcheck = readFileSync(join(folder, 'results', 'memcheck.log'), 'utf8');
+    expect(memcheck).toMatch(/memcheck streams: no errors/);
+    expect(memcheck).not.toMatch(/memcheck base/);
     const log = readFileSync(join(folder, 'results', 'racecheck.log'), 'utf8');
     expect(log).toMatch(/racecheck attention: no errors/);
     expect(log).toMatch(/racecheck conv: FAILED/);
   });
 
-  it('examines every test program that a GPU can run in time', () => {
-    const examined = /sanitize memcheck ([\w ]+)/.exec(readFileSync(script, 'utf8'))![1]!.split(' ');
-    const tests = readdirSync(join(root, 'packages', 'cuda-kernels', 'native', 'test'))
-      .flatMap((name) => /^(\w+)_test\.cc$/.exec(name)?.[1] ?? [])
-      .filter((name) => !['base', 'compiled_code', 'emulator'].includes(name));
-    expect([...examined].sort()).toEqual(tests.sort());
+  it('examines first those test programs that there are', () => {
+    const first = /FIRST='([\w ]+)'/.exec(readFileSync(script, 'utf8'))![1]!.split(' ');
+    for (const name of first)
+      expect(
+        existsSync(join(root, 'packages', 'cuda-kernels', 'native', 'test', `${name}_test.cc`)),
+        name,
+      ).toBe(true);
   });
 
   it('rehearses without a GPU and its tools, and says so', () => {
