@@ -8,10 +8,8 @@ const CHECKS = 'f32, for checks';
 const ODD = 'rows of odd sizes or addresses, value by value';
 const MAY_SPILL = [
   [/^correlate<float, /, CHECKS],
-  [/^sumPlaces<float, 4, 6>$/, CHECKS],
   [/^layerNorm(Backward)?Rows<Bf16, 1, 32, /, ODD],
   [/^layerNorm(Backward)?Rows<float, /, CHECKS],
-  [/^chunkMoments<(float|Bf16), 1, 0>$/, ODD],
 ];
 
 /**
