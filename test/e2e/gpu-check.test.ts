@@ -61,6 +61,8 @@ beforeEach(() => {
   cpSync(script, join(bundle, 'gpu-check'));
   writeFileSync(join(bundle, 'version'), 'abc123\n');
   stub(join(bundle, 'bin', 'node'));
+  for (const name of ['image_base_a.json', 'image_small_a.json'])
+    writeFileSync(join(bundle, 'app', 'fixtures', name), '{}');
   for (const name of ['nvidia-smi', 'nvcc', 'cmake', 'c++', 'make', 'ctest', 'python3'])
     stub(join(tools, name));
   for (const name of SYSTEM.split(' ')) {
@@ -124,6 +126,7 @@ describe('gpu-check', () => {
     expect(stdout).toMatch(/bench.mjs text --preset base --device cuda --no-data/);
     const report = readFileSync(join(folder, 'results', 'report.txt'), 'utf8');
     expect(report).toMatch(/-DD2V_CUDA=ON -DD2V_CUDA_ARCHITECTURES=90a-real/);
+    expect(report).toMatch(/parity.mjs .*image_base_a.json .*image_small_a.json/);
     expect(report).toMatch(/===== bench-image.log\nnode/);
   });
 
@@ -195,6 +198,7 @@ describe('gpu-check', () => {
     const report = readFileSync(join(folder, 'results', 'report.txt'), 'utf8');
     expect(report).toMatch(/-DD2V_CUDA=EMULATE/);
     expect(report).toMatch(/bench.mjs image --preset tiny/);
+    expect(report).not.toMatch(/image_base_a.json/);
   });
 
   it('says in one line what is missing and how to get it', () => {
