@@ -254,6 +254,13 @@ describe('resuming', () => {
     expect(resume('optimization.lr=5e-4')).toEqual(stored);
   });
 
+  it('lets a run go on on another device', () => {
+    const onGpu = resolve('', ['common.device=cuda', 'common.tf32=true', 'common.cuda_graphs=true']);
+    const set = ['common.device=cpu', 'common.tf32=false', 'common.cuda_graphs=false'];
+    const { common } = resumeConfig(modality, onGpu, { set });
+    expect(common).toMatchObject({ device: 'cpu', tf32: false, cuda_graphs: false });
+  });
+
   it('lets a run that has diverged learn more slowly', () => {
     const config = resume(
       'optimization.lr=1e-4',

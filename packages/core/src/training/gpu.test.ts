@@ -48,7 +48,7 @@ describe.runIf(gpu)('a run on cuda:0', { timeout: 120_000 }, () => {
 describe.runIf(!gpu)('CUDA graphs without a GPU', () => {
   it('are refused', async () => {
     await expect(run('a', settings({ cuda_graphs: true }))).rejects.toThrow(
-      /common.cuda_graphs: cpu has no CUDA graphs/,
+      'common.cuda_graphs: only GPUs have that, not cpu: --set common.cuda_graphs=false',
     );
   });
 });

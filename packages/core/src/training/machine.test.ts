@@ -13,9 +13,35 @@ describe('devices', () => {
   });
 
   it('says why a GPU cannot be used', () => {
-    expect(() => resolveDevice('cuda:98')).toThrow(/no device "cuda:98" here, only cpu.*d2v doctor/);
-    const { problem, remedy } = k.deviceInfo().cuda;
-    if (problem !== null) expect(() => resolveDevice('cuda')).toThrow(`${problem}: ${remedy}`);
+    const obstacle = { problem: 'the addon was built without CUDA', remedy: 'build it where nvcc is' };
+    const cuda = { built: false, driver: true, ...obstacle, gpus: [] };
+    const message = (wanted: string, changes: Partial<k.CudaInfo> = {}) => {
+      try {
+        return resolveDevice(wanted, { devices: ['cpu'], cuda: { ...cuda, ...changes } });
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(message('cuda')).toBe(
+      'there is no device "cuda", only cpu: the addon was built without CUDA; build it where nvcc is',
+    );
+    expect(message('cuda', { driver: false })).toBe(
+      'there is no device "cuda", only cpu: no NVIDIA driver is installed here; install it, or set common.device=cpu',
+    );
+    const old = { device: 'cuda:1', name: 'K80', capability: '3.7', memory: 1 };
+    const gpus = [{ ...old, problem: 'it is too old', remedy: 'use another one' }];
+    expect(message('cuda:1', { built: true, gpus })).toMatch(/only cpu: it is too old; use another one$/);
+    for (const [wanted, changes] of [['gpu'], ['cuda:98', { built: true, problem: null }]] as const)
+      expect(message(wanted, changes)).toBe(
+        `there is no device "${wanted}", only cpu: set common.device to what there is`,
+      );
+  });
+
+  it('says how to do without what only GPUs have, all at once', () => {
+    const common = { threads: 0, tf32: true, cuda_graphs: true };
+    expect(() => setUpMachine({ common } as CommonConfig, 'cpu')).toThrow(
+      'common.cuda_graphs and common.tf32: only GPUs have that, not cpu: --set common.cuda_graphs=false --set common.tf32=false',
+    );
   });
 
   it('says that a GPU is left idle, where a driver is and nobody asked for the CPU', () => {
@@ -32,7 +58,8 @@ describe('devices', () => {
       const gemm = (tf32: boolean) =>
         setUpMachine({ common: { threads: 0, tf32 } } as CommonConfig, device).gemm;
       const exact = gemm(false);
-      if (device === 'cpu') expect(() => gemm(true)).toThrow('common.tf32: cpu has no TF32: leave it out');
+      if (device === 'cpu')
+        expect(() => gemm(true)).toThrow('only GPUs have that, not cpu: --set common.tf32=false');
       else expect(gemm(true)).toBe(`${exact}, TF32`);
       expect(gemm(false)).toBe(exact);
       expect(exact).not.toContain('TF32');

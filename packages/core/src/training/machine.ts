@@ -7,17 +7,25 @@ import type { TrainerState } from './trainer-state.js';
  * The device that `common.device` means: `auto` is the first GPU that can be used, or the CPU; `cuda` is `cuda:0`.
  * @throws D2vError when there is no such device
  */
-export function resolveDevice(wanted: string): string {
-  const { devices, cuda } = k.deviceInfo();
+export function resolveDevice(
+  wanted: string,
+  { devices, cuda }: Pick<k.DeviceInfo, 'devices' | 'cuda'> = k.deviceInfo(),
+): string {
   if (wanted === 'auto') return devices.find((device) => device !== 'cpu') ?? 'cpu';
   const name = wanted === 'cuda' ? 'cuda:0' : wanted;
   if (devices.includes(name)) return name;
-  const gpu = cuda.gpus.find(({ device }) => device === name);
+  throw new D2vError(`there is no device "${wanted}", only ${devices.join(', ')}: ${wayOut(name, cuda)}`);
+}
+
+/** What stands between a device's name and using it, and what to do. */
+function wayOut(device: string, cuda: k.CudaInfo): string {
+  const gpu = cuda.gpus.find((one) => one.device === device);
   const { problem, remedy } = gpu?.problem ? gpu : cuda;
-  const why = name.startsWith('cuda') && problem !== null ? ` (${problem}: ${remedy})` : '';
-  throw new D2vError(
-    `there is no device "${wanted}" here, only ${devices.join(', ')}${why}: set common.device, or see \`d2v doctor\``,
-  );
+  if (!device.startsWith('cuda') || problem === null) return 'set common.device to what there is';
+  // A build without CUDA asks no driver, and where there is none another build would not help.
+  if (!cuda.built && !cuda.driver)
+    return 'no NVIDIA driver is installed here; install it, or set common.device=cpu';
+  return `${problem}; ${remedy}`;
 }
 
 /** Why `auto` leaves a GPU idle that seems to be there; null if it doesn't, or if there is none. */
@@ -41,11 +49,11 @@ export function resolveDtype(wanted: CommonConfig['common']['dtype'], device: st
  */
 export function setUpMachine(config: CommonConfig, device: string): TrainerState['machine'] {
   const { cuda_graphs, tf32 } = config.common;
-  if ((cuda_graphs || tf32) && !k.asynchronous(device)) {
-    const [key, what] = cuda_graphs ? ['cuda_graphs', 'CUDA graphs'] : ['tf32', 'TF32'];
-    throw new D2vError(
-      `common.${key}: ${device} has no ${what}: leave it out, or choose a GPU (common.device)`,
-    );
+  const ofGpus = [...(cuda_graphs ? ['common.cuda_graphs'] : []), ...(tf32 ? ['common.tf32'] : [])];
+  if (ofGpus.length > 0 && !k.asynchronous(device)) {
+    // Of a run that goes on they are in its config: they cannot be left out.
+    const off = ofGpus.map((key) => `--set ${key}=false`).join(' ');
+    throw new D2vError(`${ofGpus.join(' and ')}: only GPUs have that, not ${device}: ${off}`);
   }
   if (config.common.threads > 0) k.setThreads(config.common.threads);
   k.setTf32(device, tf32);

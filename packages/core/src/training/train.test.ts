@@ -253,9 +253,7 @@ describe('train', { timeout: 120_000 }, () => {
   });
 
   it('refuses a device that is not there', async () => {
-    await expect(run('a', { common: { device: 'cuda:7' } })).rejects.toThrow(
-      /no device "cuda:7" here, only cpu/,
-    );
+    await expect(run('a', { common: { device: 'cuda:7' } })).rejects.toThrow(/no device "cuda:7", only cpu/);
   });
 
   it('holds no more memory after many updates than after three', async () => {
