@@ -1,4 +1,5 @@
-// Clipping, Adam and the moving average: one launch over the arenas, bound by memory.
+// Clipping, Adam and the moving average: one pass over the arenas, bound by memory. A launch per range of weights with settings
+// of their own (with and without decay, with and without a teacher: four in a `base` model).
 //
 // Per weight, Adam reads p, g, m, v and writes p, m, v (28 bytes), 4 more with the gradient set to zero and 8 with the
 // teacher's average. All of it in pieces of 16 bytes: five loads of a thread are under way at once.
