@@ -20,13 +20,18 @@ GpuReport askDriver() {
   report.built = true;
   const int count = cuda::deviceCount(&report.obstacle);
   for (int i = 0; i < count; ++i) {
-    const cuda::DeviceProperties p = cuda::propertiesOf(i);
     Gpu gpu;
     gpu.device = "cuda:" + std::to_string(i);
-    gpu.name = p.name;
-    gpu.capability = std::to_string(p.major) + "." + std::to_string(p.minor);
-    gpu.memory = p.memory;
-    gpu.obstacle = cuda::obstacleOf(p);
+    try {
+      const cuda::DeviceProperties p = cuda::propertiesOf(i);
+      gpu.name = p.name;
+      gpu.capability = std::to_string(p.major) + "." + std::to_string(p.minor);
+      gpu.memory = p.memory;
+      gpu.obstacle = cuda::obstacleOf(p);
+    } catch (const cuda::DriverError& error) {
+      gpu.name = gpu.capability = "unknown";
+      gpu.obstacle = {error.what(), "look at it with nvidia-smi, or hide it (CUDA_VISIBLE_DEVICES)"};
+    }
     report.gpus.push_back(gpu);
   }
   const bool usable = std::any_of(report.gpus.begin(), report.gpus.end(), [](const Gpu& g) { return g.usable(); });

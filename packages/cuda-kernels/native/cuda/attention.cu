@@ -1,9 +1,9 @@
 // Attention, forward: softmax(scale Q K^T + terms) V of one head, for a strip of queries per block, with the softmax
 // computed as the keys come by (running maximum and sum per query), so that scores live in registers only.
 //
-//   block   up to 8 warps (6 with extra terms, which take registers), each with 16 queries; a head's queries are divided evenly over the fewest blocks (40 queries:
-//           one block of 3 warps; 197: two of 7). Blocks of one head are neighbours, so K and V come from the second-level
-//           cache after the first. A strip is short on purpose: several blocks share a multiprocessor, one computes
+//   block   up to 8 warps (6 with extra terms, which take registers), each with 16 queries; a head's queries are divided
+//           evenly over the fewest blocks (40 queries: one block of 3 warps; 197: two of 7). Blocks of one head are
+//           neighbours, so K and V come from the second-level cache after the first. A strip is short on purpose: several blocks share a multiprocessor, one computes
 //           while another loads; with sequences as short as ours (and 768 to 12288 heads per call) that replaces
 //           everything that longer pipelines are for. It is also why heads need not share a block.
 //   keys    tiles of 64 rows of K and V in shared memory, by asynchronous copies. Up to 64 keys: one tile, K and V of

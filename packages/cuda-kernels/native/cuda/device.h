@@ -62,8 +62,6 @@ D2V_DEVICE T* shared(int offset = 0);
 // --- barriers
 D2V_DEVICE void syncThreads();
 D2V_DEVICE void syncWarp();
-/// Writes before it are seen by other blocks before writes after it.
-D2V_DEVICE void fence();
 
 // --- a warp together; T is a type of 4 or 8 bytes
 template <typename T>

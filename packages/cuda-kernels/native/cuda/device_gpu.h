@@ -31,7 +31,6 @@ D2V_DEVICE uint32_t sharedAddress(const void* p) { return static_cast<uint32_t>(
 
 D2V_DEVICE void syncThreads() { __syncthreads(); }
 D2V_DEVICE void syncWarp() { __syncwarp(); }
-D2V_DEVICE void fence() { __threadfence(); }
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 template <typename T>

@@ -31,7 +31,14 @@ class DeviceAllocator final : public Allocator {
     beforeFree();
     cuda::release(data);
   }
-  uint64_t capacity() const override { return static_cast<uint64_t>(freeMemory()); }
+  uint64_t capacity() const override {
+    try {
+      useDevice(device_);
+    } catch (const DriverError&) {
+      return 0;
+    }
+    return static_cast<uint64_t>(freeMemory());
+  }
   bool plenty(uint64_t held) const override { return held <= half_; }
   std::string deviceName() const override { return "cuda:" + std::to_string(device_); }
 

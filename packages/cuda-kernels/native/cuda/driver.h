@@ -64,7 +64,12 @@ void wait(Stream stream, Event event);
 void beginRecording(Stream stream);
 /// What was enqueued since beginRecording; to be destroyed.
 Graph endRecording(Stream stream);
-size_t nodesOf(Graph graph);
+/// A step of `formOf` (FNV).
+constexpr uint64_t withNode(uint64_t form, uint64_t type) {
+  return ((form == 0 ? 0xcbf29ce484222325u : form) ^ type) * 0x100000001b3u;
+}
+/// The same for graphs of the same sequence of kernels, copies and the like, whatever their arguments; 0 for an empty one.
+uint64_t formOf(Graph graph);
 void destroyGraph(Graph graph) noexcept;
 /// A graph that can be started. Takes milliseconds.
 Executable instantiate(Graph graph);

@@ -3,6 +3,8 @@
 #include <cuda_runtime_api.h>
 
 #include "compiled_code.h"
+#include <vector>
+
 #include "driver.h"
 
 namespace d2v::cuda {
@@ -122,10 +124,18 @@ Graph endRecording(Stream stream) {
   check(cudaStreamEndCapture(native(stream), &graph), "cudaStreamEndCapture");
   return reinterpret_cast<Graph>(graph);
 }
-size_t nodesOf(Graph graph) {
+uint64_t formOf(Graph graph) {
   size_t count = 0;
   check(cudaGraphGetNodes(native(graph), nullptr, &count), "cudaGraphGetNodes");
-  return count;
+  std::vector<cudaGraphNode_t> nodes(count);
+  check(cudaGraphGetNodes(native(graph), nodes.data(), &count), "cudaGraphGetNodes");
+  uint64_t form = 0;
+  for (const cudaGraphNode_t node : nodes) {
+    cudaGraphNodeType type{};
+    check(cudaGraphNodeGetType(node, &type), "cudaGraphNodeGetType");
+    form = withNode(form, static_cast<uint64_t>(type));
+  }
+  return form;
 }
 void destroyGraph(Graph graph) noexcept { cudaGraphDestroy(native(graph)); }
 

@@ -151,7 +151,7 @@ void CudaBackend::copyBytes(void* dst, const void* src, int64_t bytes) {
 }
 
 Staging& CudaBackend::staging() {
-  if (!staging_) staging_ = std::make_unique<Staging>(*work_);
+  if (!staging_) staging_ = std::make_unique<Staging>(*work_, memory_);
   return *staging_;
 }
 

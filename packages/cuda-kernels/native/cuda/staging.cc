@@ -6,6 +6,7 @@
 
 #include "../errors.h"
 #include "../parallel.h"
+#include "../storage.h"
 
 namespace d2v::cuda {
 
@@ -74,14 +75,17 @@ class PinnedReadback final : public Readback {
 
 }  // namespace
 
-Staging::Chunk::Chunk() : twin(static_cast<char*>(allocate(kChunk))) {
-  if (twin == nullptr) throw OutOfMemory("out of memory on the GPU: " + formatBytes(kChunk) + " for copies requested");
-  arrived = createEvent();
+Twin::Twin(size_t bytes) : data_(static_cast<char*>(allocate(bytes))) {
+  if (data_ == nullptr) throw OutOfMemory("out of memory on the GPU: " + formatBytes(bytes) + " for copies requested");
 }
 
-Staging::Chunk::~Chunk() {
-  destroyEvent(arrived);
-  release(twin);
+Staging::Staging(WorkStream& work, Allocator& memory) : work_(work), memory_(memory), copies_(createStream()) {
+  try {
+    arrived_ = createEvent();
+  } catch (...) {
+    destroyStream(copies_);
+    throw;
+  }
 }
 
 Staging::~Staging() {
@@ -91,22 +95,35 @@ Staging::~Staging() {
   } catch (const std::exception&) {
     // An error of the GPU, which the op that met it has reported.
   }
+  destroyEvent(arrived_);
   destroyStream(copies_);
 }
 
 void Staging::next() {
-  if (!ring_.empty()) {
-    work_.mark(ring_[current_]->memory.event());
-    const size_t oldest = (current_ + 1) % ring_.size();
-    if (ring_.size() == kChunks || work_.done(ring_[oldest]->memory.event())) {
-      work_.wait(ring_[oldest]->memory.event());
-      current_ = oldest;
-      ring_[current_]->used = 0;
-      return;
+  if (ring_.empty()) {
+    try {
+      ring_.push_back(std::make_unique<Chunk>());
+    } catch (const OutOfMemory&) {
+      memory_.empty();
+      ring_.push_back(std::make_unique<Chunk>());
     }
-    ++current_;  // a new one, before the oldest
+    return;
   }
-  ring_.insert(ring_.begin() + static_cast<std::ptrdiff_t>(current_), std::make_unique<Chunk>());
+  work_.mark(ring_[current_]->memory.event());
+  const size_t oldest = (current_ + 1) % ring_.size();
+  if (ring_.size() < kChunks && !work_.done(ring_[oldest]->memory.event())) {
+    try {
+      const auto place = ring_.begin() + static_cast<std::ptrdiff_t>(current_) + 1;  // before the oldest
+      ring_.insert(place, std::make_unique<Chunk>());
+      ++current_;
+      return;
+    } catch (const OutOfMemory&) {
+      // The oldest will do, when the GPU is done with it.
+    }
+  }
+  work_.wait(ring_[oldest]->memory.event());
+  current_ = oldest;
+  ring_[current_]->used = 0;
 }
 
 namespace {
@@ -130,10 +147,10 @@ void Staging::up(void* dst, const void* host, size_t bytes) {
     char* staged = chunk.memory.data() + chunk.used;
     copyByThreads(staged, source, part);
     if (part >= kLarge) {
-      char* arriving = chunk.twin + chunk.used;
+      char* arriving = chunk.twin.data() + chunk.used;
       copy(arriving, staged, part, copies_);
-      record(chunk.arrived, copies_);
-      work_.after(chunk.arrived);
+      record(arrived_, copies_);
+      work_.after(arrived_);
       staged = arriving;
     }
     copy(target, staged, part, work_.get());

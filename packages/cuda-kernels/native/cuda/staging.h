@@ -47,16 +47,30 @@ class PinnedPool {
   size_t made_ = 0;
 };
 
+/// Memory of the GPU that only copies to it use.
+class Twin {
+ public:
+  explicit Twin(size_t bytes);
+  ~Twin() { release(data_); }
+  Twin(const Twin&) = delete;
+  Twin& operator=(const Twin&) = delete;
+  char* data() const { return data_; }
+
+ private:
+  char* data_;
+};
+
 class Staging {
  public:
-  explicit Staging(WorkStream& work) : work_(work), copies_(createStream()) {}
+  /// `memory` is the GPU's, whose unused part is given back if there is no room for the ring.
+  Staging(WorkStream& work, Allocator& memory);
   /// Waits for copies under way.
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
   /// Enqueues dst = host. The host memory may change when it returns. Waits only for chunks of the ring: when the GPU is
-  /// `kChunks` chunks behind.
+  /// `kChunks` chunks behind, or fewer if there is no memory for more. Throws OutOfMemory if there is none for the first.
   void up(void* dst, const void* host, size_t bytes);
   /// host = src, as src is after everything enqueued so far; waits for it.
   void down(void* host, const void* src, size_t bytes);
@@ -70,18 +84,17 @@ class Staging {
 
   /// Its event: the GPU is done with what was enqueued from it.
   struct Chunk {
-    Chunk();
-    ~Chunk();
     Pinned memory{kChunk};
-    char* twin;             // on the GPU
-    Event arrived;          // in the twin
+    Twin twin{kChunk};
     size_t used = 0;
   };
   /// Makes `current_` a chunk that nothing uses.
   void next();
 
   WorkStream& work_;
+  Allocator& memory_;
   Stream copies_;
+  Event arrived_;  // in their twins: all pieces so far
   std::vector<std::unique_ptr<Chunk>> ring_;  // in the order of their use, from the one after `current_`
   size_t current_ = 0;
   std::unique_ptr<Pinned> down_[2];

@@ -24,7 +24,7 @@ WorkStream::~WorkStream() {
   } catch (const std::exception&) {
     // An error of the GPU, which the op that met it has reported.
   }
-  for (const auto& [nodes, executable] : made_) destroyExecutable(executable);
+  for (const auto& [form, executable] : made_) destroyExecutable(executable);
   destroyStream(stream_);
 }
 
@@ -62,10 +62,10 @@ void WorkStream::flushQuietly() noexcept {
 }
 
 void WorkStream::start(Graph graph) {
-  const size_t nodes = nodesOf(graph);
-  if (nodes == 0) return;
+  const uint64_t form = formOf(graph);
+  if (form == 0) return;
   ++stats_.started;
-  auto found = made_.find(nodes);
+  auto found = made_.find(form);
   if (found != made_.end() && !update(found->second, graph)) {
     synchronize();  // it may be running
     destroyExecutable(found->second);
@@ -78,7 +78,7 @@ void WorkStream::start(Graph graph) {
       destroyExecutable(made_.begin()->second);
       made_.erase(made_.begin());
     }
-    found = made_.emplace(nodes, instantiate(graph)).first;
+    found = made_.emplace(form, instantiate(graph)).first;
     ++stats_.made;
   }
   cuda::start(found->second, stream_);

@@ -7,7 +7,7 @@
 // an update is another sequence of kernels. See docs/decisions/0020.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <map>
 #include <vector>
@@ -52,7 +52,7 @@ class WorkStream {
   bool recording_ = false;
   std::exception_ptr error_;  // of flushQuietly
   std::vector<Event> marks_, needs_;  // of what is being recorded
-  std::map<size_t, Executable> made_;  // by number of nodes: updates of several modalities take turns
+  std::map<uint64_t, Executable> made_;  // by form: updates of several modalities take turns
   GraphStats stats_;
 };
 

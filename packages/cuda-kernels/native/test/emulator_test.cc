@@ -4,7 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "../cuda/cuda_backend.h"
 #include "../cuda/launch.h"
+#include "../errors.h"
+#include "../storage.h"
 
 namespace d2v::cuda {
 namespace {
@@ -316,7 +319,7 @@ bool graphsAreRight() {
   };
   const Graph toX = recorded(x, 2), toY = recorded(y, 2), longer = recorded(x, 3);
   synchronize(stream);
-  bool fine = x[0] == 0 && nodesOf(toX) == 3;
+  bool fine = x[0] == 0 && formOf(toX) == formOf(toY) && formOf(toX) != formOf(longer);
   const Executable executable = instantiate(toX);
   start(executable, stream);
   fine = fine && update(executable, toY) && !update(executable, longer);
@@ -348,6 +351,29 @@ bool waitingIsRefused() {
   destroyEvent(event);
   destroyStream(stream);
   return fine;
+}
+
+/// Copies to the device while there is no memory, for the first chunk of their ring or for another one.
+bool copiesWithoutMemory() {
+  const auto memory = makeDeviceAllocator(0);
+  CudaBackend backend(0, *memory);
+  constexpr size_t kNumbers = size_t{3} << 20;  // in more than one chunk
+  std::vector<float> host(kNumbers, 1), back(kNumbers);
+  const Workspace there(*memory, kNumbers * 4);
+  const auto copies = [&](int failing) {
+    host.assign(kNumbers, host[0] + 1);
+    emulator::failAllocations(failing);
+    try {
+      backend.fromHost(there.floats(), host.data(), kNumbers * 4);
+    } catch (const OutOfMemory&) {
+      return false;
+    }
+    emulator::failAllocations(0);
+    backend.toHost(back.data(), there.floats(), kNumbers * 4);
+    return back == host;
+  };
+  // The first chunk is asked for twice, a later one not at all.
+  return !copies(2) && copies(1) && copies(1) && copies(1);
 }
 
 int main() {
@@ -390,6 +416,7 @@ int main() {
   expect(orders([] { return addsWhatArrived(false); }) < kAll, "a stream that should have waited");
   expect(orders([] { return graphsAreRight(); }) == kAll, "graphs");
   expect(orders([] { return waitingIsRefused(); }) == kAll, "waiting for what is being recorded");
+  expect(orders([] { return copiesWithoutMemory(); }) == kAll, "copies where memory ends");
   expect(toBf16(1.00390625f).bits == 0x3f80 && toBf16(1.01171875f).bits == 0x3f82 && packBf16(1, 2) == 0x40003f80u,
          "rounding to bf16");
   if (failures > 0) std::printf("%d failed\n", failures);

@@ -27,7 +27,6 @@ D2V_DEVICE T* shared(int offset) {
 
 D2V_DEVICE void syncThreads() { emulator::barrier(); }
 D2V_DEVICE void syncWarp() { emulator::meet(emulator::Call::SyncWarp, nullptr); }
-D2V_DEVICE void fence() {}
 
 template <typename T>
 D2V_DEVICE T shuffle(T value, int lane) {

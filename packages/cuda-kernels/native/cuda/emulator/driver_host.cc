@@ -15,7 +15,12 @@ constexpr size_t kAlignment = 256;
 // Few, so that loops over more elements than the grid has threads go round.
 constexpr int kMultiprocessors = 4;
 
+int failing = 0;  // allocations to come that find no memory
+bool fails() { return failing > 0 && failing-- > 0; }
+
 }  // namespace
+
+void emulator::failAllocations(int count) { failing = count; }
 
 void check(int status, const char* what) {
   if (status != 0) throw DriverError(std::string(what) + ": error " + std::to_string(status));
@@ -31,12 +36,13 @@ DeviceProperties propertiesOf(int) {
   p.minor = 0;
   p.multiprocessors = kMultiprocessors;
   p.memory = int64_t{80} << 30;
-  p.sharedPerBlock = 227 * 1024;
+  p.sharedPerBlock = emulator::mostSharedBytes();
   return p;
 }
 void useDevice(int) {}
 
 void* allocate(size_t bytes) noexcept {
+  if (fails()) return nullptr;
   const size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   void* data = std::aligned_alloc(kAlignment, size);
   // What nobody wrote is NaN, so that reading it shows. Where nothing reads, the memory of `base` models is never touched.
@@ -55,7 +61,7 @@ void release(void* data) noexcept {
   std::free(data);
 }
 int64_t freeMemory() noexcept { return propertiesOf(0).memory; }
-void* allocatePinned(size_t bytes) noexcept { return std::malloc(bytes); }
+void* allocatePinned(size_t bytes) noexcept { return fails() ? nullptr : std::malloc(bytes); }
 void releasePinned(void* data) noexcept { std::free(data); }
 
 void copy(void* target, const void* source, size_t bytes, Stream stream) {

@@ -21,7 +21,7 @@ Here here;
 namespace {
 
 constexpr int kLanes = 32, kMostThreads = 1024, kMostGridYZ = 65535;
-constexpr int64_t kMostShared = 227 * 1024, kMostGridX = (int64_t{1} << 31) - 1;
+constexpr int64_t kMostGridX = (int64_t{1} << 31) - 1;
 constexpr size_t kGuard = 1024;          // bytes behind the shared memory that must keep their value
 constexpr unsigned char kGuardByte = 0xa5;
 constexpr unsigned char kUnwritten = 0xff;  // NaN in f32 and bf16
@@ -289,9 +289,9 @@ void Machine::run(const int64_t (&grid)[3], int threads, size_t sharedBytes, con
     throw LaunchError(symbolOf(address) + ": a grid of " + number(grid[0]) + " x " + number(grid[1]) + " x " +
                       number(grid[2]) + " blocks; expected 1 to 2^31 - 1 and, in y and z, 1 to 65535");
   }
-  if (sharedBytes > kMostShared) {
+  if (sharedBytes > static_cast<size_t>(mostSharedBytes())) {
     throw LaunchError(symbolOf(address) + ": " + std::to_string(sharedBytes) +
-                      " bytes of shared memory; a block may have " + number(kMostShared));
+                      " bytes of shared memory; a block may have " + number(mostSharedBytes()));
   }
   kernel_ = &kernel;
   error_ = nullptr;
@@ -302,7 +302,7 @@ void Machine::run(const int64_t (&grid)[3], int threads, size_t sharedBytes, con
   } done{running_};
   threads_.resize(static_cast<size_t>(threads));
   warps_.resize(static_cast<size_t>(threads / kLanes));
-  if (!memory_) memory_.reset(new unsigned char[kMostShared + kGuard + 128]);
+  if (!memory_) memory_.reset(new unsigned char[static_cast<size_t>(mostSharedBytes()) + kGuard + 128]);
   here.threads = threads;
   here.shared = memory_.get() + (128 - reinterpret_cast<uintptr_t>(memory_.get()) % 128) % 128;
   here.sharedBytes = static_cast<int64_t>(sharedBytes);
@@ -328,6 +328,14 @@ Order parseOrder(const std::string& text) {
     if (end != text.c_str() + prefix.size() && *end == 0) return {Order::Shuffled, seed};
   }
   throw LaunchError("D2V_EMULATOR_ORDER=" + text + ": expected ascending, descending, shuffled:<seed> or none");
+}
+
+int64_t mostSharedBytes() {
+  static const int64_t bytes = [] {
+    const char* kib = std::getenv("D2V_EMULATOR_SHARED_KIB");
+    return (kib != nullptr ? std::strtoll(kib, nullptr, 10) : 227) * 1024;
+  }();
+  return bytes;
 }
 
 void setOrder(Order order) { machine().setOrder(order); }

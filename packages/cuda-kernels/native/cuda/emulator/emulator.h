@@ -45,6 +45,13 @@ struct MatrixReads {
 };
 MatrixReads matrixReads();
 
+/// Bytes of shared memory that a block may have: 227 KiB, as on Hopper, or D2V_EMULATOR_SHARED_KIB (163 on an A100, 99 on
+/// GPUs of compute capability 8.6 and 8.9), for which kernels take smaller tiles.
+int64_t mostSharedBytes();
+
+/// Lets the next `count` allocations of driver.h, on the device and page-locked ones, find no memory.
+void failAllocations(int count);
+
 // --- for device_host.h
 
 /// What the running thread knows of itself.

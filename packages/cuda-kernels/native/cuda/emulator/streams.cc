@@ -195,7 +195,11 @@ Graph endRecording(Stream handle) {
   return reinterpret_cast<Graph>(nodes);
 }
 
-size_t nodesOf(Graph graph) { return reinterpret_cast<Nodes*>(graph)->size(); }
+uint64_t formOf(Graph graph) {
+  uint64_t form = 0;
+  for (const auto& [node, work] : *reinterpret_cast<Nodes*>(graph)) form = withNode(form, static_cast<uint64_t>(node));
+  return form;
+}
 void destroyGraph(Graph graph) noexcept { delete reinterpret_cast<Nodes*>(graph); }
 
 Executable instantiate(Graph graph) {
