@@ -35,7 +35,7 @@ export const commonSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      'round operands of f32 matrix products on a GPU to TF32: faster, good to three digits; nothing else changes',
+      'round operands of f32 matrix products to TF32 while a GPU trains: faster, good to three digits; nothing else changes',
     ),
   threads: count.default(0).describe('CPU threads of the kernels; 0 = all cores'),
   log_interval: positive.default(50).describe('updates between two lines of metrics'),

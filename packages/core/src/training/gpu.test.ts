@@ -1,8 +1,10 @@
 import * as k from '@d2v/cuda-kernels';
 import { describe, expect, it } from 'vitest';
 import { abortAt, type Settings, testRuns } from './__fixtures__/runs.js';
+import { wavesModality } from './__fixtures__/waves.js';
+import { loadModel } from './loaded-model.js';
 
-const { run, bytesOf, metricsOf, tensorOf } = testRuns();
+const { run, pathOf, bytesOf, metricsOf, tensorOf } = testRuns();
 const WEIGHT = 'blocks.0.attn.qkv.weight';
 const gpu = k.deviceInfo().devices.find((device) => device !== 'cpu');
 
@@ -42,6 +44,16 @@ describe.runIf(gpu)('a run on cuda:0', { timeout: 120_000 }, () => {
     expect(metricsOf('recorded')).toEqual(metricsOf('plain'));
     expect(after.started - before.started).toBe(update - 1); // all but the first
     expect(after.made - before.made).toBeLessThan(update - 1);
+  });
+
+  it('leaves TF32 to runs: a model that is loaded changes nothing for another one', async () => {
+    const gemm = () => k.deviceInfo(gpu!).gemm;
+    await run('tf32', { ...settings({ tf32: true }), optimization: { max_update: 1 } });
+    expect(gemm()).toContain('TF32');
+    k.setTf32(gpu!, false);
+    const loaded = await loadModel(pathOf('tf32'), { device: gpu, modality: wavesModality });
+    expect(gemm()).not.toContain('TF32');
+    loaded.dispose();
   });
 });
 

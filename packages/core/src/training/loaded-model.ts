@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTf32 } from '@d2v/cuda-kernels';
 import { type Layer, objectLayer, type Plain } from '../config/layer.js';
 import { type Changes, overrideConfig, parseResolved } from '../config/resolve.js';
 import type { RunConfig } from '../config/schema.js';
@@ -37,6 +36,9 @@ export interface LoadModelOptions extends ModalityChoice {
  * Loads a model for use. The file alone suffices: config and modalities travel in it, and architecture follows from them.
  * Of a model of several modalities, the parts are loaded whose plugins are installed, or those that `modality` or
  * `modalities` name.
+ *
+ * `common.tf32` of its run is not applied: that is a state of the whole device, on which other models may be training.
+ * `raw.setTf32` switches it.
  *
  * @param path a run folder, a checkpoint folder, or a `model.safetensors` file
  * @throws D2vError when there is no model, it is damaged, or its modality is not installed
@@ -87,7 +89,6 @@ export interface LoadedPart {
 function createModel(parts: readonly LoadedPart[], device: string, teacher: boolean): Data2Vec {
   const { model, common } = parts[0]!.config;
   const modalities = Object.assign({}, ...parts.map(({ config }) => config.model.modalities));
-  setTf32(device, common.tf32);
   return Data2Vec.create({
     config: { ...model, modalities },
     modalities: parts.map(({ modality }) => modality),
