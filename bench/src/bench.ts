@@ -101,9 +101,9 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
     const peak = new GemmPeak(device, dtype);
     const seconds: number[] = [];
     log('warming up');
-    runner.measure(3);
+    await runner.measure(3);
     const third = memoryPoint(3, device);
-    runner.measure(warmup - 3);
+    await runner.measure(warmup - 3);
     const bytesPerSecond = onGpu(device) ? memoryRate(device, isEmulated(device) ? 4096 : 2 ** 30) : null;
     k.resetPeakMemory(device);
     peak.measure();
@@ -149,6 +149,7 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
           ratio: median(peer.seconds) / median(seconds),
         })),
         ...(onGpu(device) && { gemmReport: k.gemmReport(device) }),
+        ...(onGpu(device) && config.common.cuda_graphs && { graphs: k.graphStats(device) }),
         ...(missing && { peerMissing: missing }),
         peerFailures: peers.failures,
         tensors: {
@@ -161,7 +162,7 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
     };
     if (wanted.length > 0 && !missing) {
       // Before anything that can fail or take minutes.
-      seconds.push(...runner.measure(perRound));
+      seconds.push(...(await runner.measure(perRound)));
       peak.measure();
       tell(heading(report()));
       tell(`before PyTorch starts: ${summary(report())}`);
@@ -177,7 +178,7 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
     }
     for (let round = 1; round <= rounds; round++) {
       log(`round ${round} of ${rounds}`);
-      const ours = runner.measure(perRound);
+      const ours = await runner.measure(perRound);
       seconds.push(...ours);
       const others = await peers.run(perRound);
       peak.measure();
@@ -188,7 +189,7 @@ export async function benchUpdates(bench: Bench): Promise<BenchReport> {
     const result = report();
     if (process.env.D2V_PROFILE === '1') {
       log('profiling');
-      result.profile = profileUpdates(runner, perRound);
+      result.profile = await profileUpdates(runner, perRound);
     }
     if (options.data) result.waiting = await waiting(bench, perRound);
     return result;

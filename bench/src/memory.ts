@@ -67,7 +67,7 @@ export async function watchMemory(
     // The first updates make buffers that live on; after that, the peak of each stretch is its own.
     if (update > 3 && (update - 1) % every === 0) k.resetPeakMemory(device);
     if (batchOf) runner.batch = batchOf(update);
-    runner.update();
+    await runner.update();
     await yieldToEvents();
     if (update === 3 || update % every === 0 || update === updates) look(update);
   }

@@ -12,7 +12,7 @@ export interface ProfileReport {
 }
 
 /** Time per phase and per operation. The clock around every operation costs a little: not for step times. */
-export function profileUpdates(runner: UpdateRunner, updates: number): ProfileReport {
+export async function profileUpdates(runner: UpdateRunner, updates: number): Promise<ProfileReport> {
   const phases = new Map<Phase, number>(PHASES.map((phase) => [phase, 0]));
   const ops = new Map<string, { calls: number; seconds: number; byPhase: Partial<Record<Phase, number>> }>();
   let last = 0;
@@ -22,7 +22,7 @@ export function profileUpdates(runner: UpdateRunner, updates: number): ProfileRe
   };
   for (let i = 0; i < updates; i++) {
     begin();
-    runner.update((phase) => {
+    await runner.update((phase) => {
       phases.set(phase, phases.get(phase)! + (performance.now() - last) / 1000 / updates);
       k.profile.stop();
       for (const { op, calls, ms } of k.profile.report()) {

@@ -1,5 +1,5 @@
 /** The result of a run, as an object (`--json`) and as text. */
-import type { GemmReport } from '@d2v/cuda-kernels';
+import type { GemmReport, GraphStats } from '@d2v/cuda-kernels';
 import type { UpdateFlops } from './flops.js';
 import type { MemoryReport } from './memory.js';
 import { onGpu } from './options.js';
@@ -61,6 +61,8 @@ export interface BenchReport {
   peerFailures: { name: string; reason: string }[];
   /** Of a GPU: what the library of matrix products refused, and its searches for algorithms. */
   gemmReport?: GemmReport;
+  /** Of a GPU with `common.cuda_graphs`: since the process began. */
+  graphs?: GraphStats;
   tensors: { peakBytes: number; liveBuffers: number; liveBuffersGrowth: number; currentGrowth: number };
   waiting?: WaitingReport;
   profile?: ProfileReport;
@@ -107,6 +109,7 @@ export function formatReport(r: BenchReport): string {
     );
   }
   if (r.gemmReport) parts.push('', formatGemmReport(r.gemmReport));
+  if (r.graphs) parts.push(`graphs: ${r.graphs.started} started, ${r.graphs.made} made`);
   if (r.least) parts.push(roofline(r, r.least));
   for (const { version, name } of r.peers)
     parts.push(

@@ -52,7 +52,13 @@ export class UpdateRunner {
   }
 
   /** Enqueues one update. `onPhase` hears of the end of each phase, which is waited for then. */
-  update(onPhase?: (phase: Phase) => void): void {
+  async update(onPhase?: (phase: Phase) => void): Promise<void> {
+    const graph = this.config.common.cuda_graphs && this.updates > 0 && !onPhase;
+    if (graph) await k.recorded(this.device, () => this.enqueue());
+    else this.enqueue(onPhase);
+  }
+
+  private enqueue(onPhase?: (phase: Phase) => void): void {
     const { model, optimizer, config, modality } = this;
     const end = (phase: Phase) => {
       if (!onPhase) return;
@@ -60,8 +66,6 @@ export class UpdateRunner {
       onPhase(phase);
     };
     const done = model.numUpdates + 1;
-    const graph = config.common.cuda_graphs && this.updates > 0 && !onPhase;
-    if (graph) k.recordGraph(this.device);
     const plan = model.plan(this.batch, {
       modality: modality.name,
       update: model.numUpdates,
@@ -79,7 +83,6 @@ export class UpdateRunner {
     optimizer.step({ lr, clipNorm, emaDecay: model.emaSchedule.decayAt(done), losses });
     for (const raw of losses) raw.dispose();
     model.finishUpdate(done);
-    if (graph) k.startGraph(this.device);
     end('clip, Adam, EMA');
   }
 
@@ -87,15 +90,17 @@ export class UpdateRunner {
    * Seconds of each of `count` updates. A device that works on its own is kept busy, as the trainer keeps it: there it is
    * the mean of all, once.
    */
-  measure(count: number): number[] {
+  async measure(count: number): Promise<number[]> {
     const each = k.asynchronous(this.device) ? count : 1;
-    return Array.from({ length: count / each }, () => {
+    const seconds: number[] = [];
+    while (seconds.length < count / each) {
       k.synchronize(this.device);
       const start = performance.now();
-      for (let i = 0; i < each; i++) this.update();
+      for (let i = 0; i < each; i++) await this.update();
       k.synchronize(this.device);
-      return (performance.now() - start) / 1000 / each;
-    });
+      seconds.push((performance.now() - start) / 1000 / each);
+    }
+    return seconds;
   }
 
   dispose(): void {

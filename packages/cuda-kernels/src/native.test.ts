@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import * as k from './index.js';
-import { configuredThreads } from './native.js';
+import { configuredThreads, native } from './native.js';
 
 const addon = join(dirname(dirname(fileURLToPath(import.meta.url))), 'build', 'Release', 'd2v.node');
 
@@ -65,11 +65,23 @@ test('deviceInfo', () => {
   k.synchronize();
 });
 
-test('the CPU records no graphs', () => {
-  k.recordGraph('cpu');
-  k.scope(() => expect(k.toArray(k.full([1], 2))[0]).toBe(2));
-  k.startGraph('cpu');
+test('the CPU records no graphs', async () => {
+  const work = () => k.scope(() => k.toArray(k.full([1], 2))[0]);
+  expect(await k.recorded('cpu', work)).toBe(2);
   expect(k.graphStats('cpu')).toEqual({ started: 0, made: 0 });
+});
+
+test('what is recorded is started also after an error, which is not hidden by another one', async () => {
+  const start = vi.spyOn(native, 'startGraph').mockImplementation(() => {
+    throw new Error('the driver');
+  });
+  const fail = async () => {
+    throw new Error('the op');
+  };
+  await expect(k.recorded('cpu', fail)).rejects.toThrow('the op');
+  expect(start).toHaveBeenCalledWith('cpu');
+  await expect(k.recorded('cpu', () => 1)).rejects.toThrow('the driver');
+  start.mockRestore();
 });
 
 test('the profile counts calls and time', () => {

@@ -139,19 +139,28 @@ export function synchronize(device: Device = 'cpu'): void {
 }
 
 /**
- * From here to `startGraph`, a GPU's work is kept, to be started as a whole with less time between kernels (a CUDA graph). It
- * may contain any ops; one that waits for the device starts what there is, and what follows is started one by one. Nothing
- * happens on the CPU.
+ * Keeps the work that `enqueue` has for a GPU until it is done, and starts it as a whole with less time between kernels (a
+ * CUDA graph). It may contain any ops; one that waits for the device starts what there is, and what follows is started one
+ * by one. Nothing of this happens on the CPU.
  *
- * @throws Error of the driver if it cannot record
+ * @returns what `enqueue` returns
+ * @throws what `enqueue` throws, after what it had enqueued was started; Error of the driver if it cannot record or start
  */
-export function recordGraph(device: Device): void {
+export async function recorded<T>(device: Device, enqueue: () => T | Promise<T>): Promise<T> {
   native.recordGraph!(device);
-}
-
-/** Starts what was recorded since `recordGraph`. Call it also after an error. @throws Error of the driver */
-export function startGraph(device: Device): void {
+  let result: T;
+  try {
+    result = await enqueue();
+  } catch (error) {
+    try {
+      native.startGraph!(device);
+    } catch {
+      // The first error is the one to know.
+    }
+    throw error;
+  }
   native.startGraph!(device);
+  return result;
 }
 
 export interface GraphStats {

@@ -1,5 +1,5 @@
 import { setImmediate as yieldToEvents } from 'node:timers/promises';
-import { type RawTensor, recordGraph, startGraph } from '@d2v/cuda-kernels';
+import { type RawTensor, recorded } from '@d2v/cuda-kernels';
 import type { ForwardResult } from '../data2vec/forward.js';
 import { type Data2Vec, keyOf } from '../data2vec/model.js';
 import type { Batch } from '../modality/contract.js';
@@ -9,7 +9,7 @@ export interface UpdateSettings {
   modality: string;
   lr: number;
   clipNorm: number;
-  /** Starts the GPU's work as a whole, see `recordGraph`. Default false. */
+  /** Starts the GPU's work as a whole, see `recorded`. Default false. */
   graph?: boolean;
 }
 
@@ -33,7 +33,17 @@ export async function runUpdate(
   model: Data2Vec,
   optimizer: Adam,
   batches: readonly Batch[],
-  { modality, lr, clipNorm, graph = false }: UpdateSettings,
+  settings: UpdateSettings,
+): Promise<() => UpdateResult> {
+  const enqueue = () => enqueueUpdate(model, optimizer, batches, settings);
+  return settings.graph ? recorded(model.device, enqueue) : enqueue();
+}
+
+async function enqueueUpdate(
+  model: Data2Vec,
+  optimizer: Adam,
+  batches: readonly Batch[],
+  { modality, lr, clipNorm }: UpdateSettings,
 ): Promise<() => UpdateResult> {
   const update = model.numUpdates;
   let firstSample = 0;
@@ -45,7 +55,6 @@ export async function runUpdate(
   const totalSampleSize = plans.reduce((sum, plan) => sum + plan.sampleSize, 0);
   const results: ForwardResult[] = [];
   const losses: RawTensor[] = [];
-  if (graph) recordGraph(model.device);
   try {
     for (const [micro, plan] of plans.entries()) {
       // Signals and messages of loader threads are handled between micro-batches: kernels block the event loop.
@@ -61,7 +70,6 @@ export async function runUpdate(
     return () => readResult(results, step, totalSampleSize);
   } finally {
     for (const raw of losses) raw.dispose();
-    if (graph) startGraph(model.device);
   }
 }
 
