@@ -5,7 +5,7 @@
  * `--plugin <package or path>` names a modality that is not among the installed ones; `--brief` leaves out what is fine.
  */
 import { parseArgs } from 'node:util';
-import { D2vError } from '@d2v/core';
+import { D2vError, resolveDevice } from '@d2v/core';
 import type { ParityReport } from './report.js';
 import { parity } from './run.js';
 
@@ -29,9 +29,9 @@ async function main(): Promise<number> {
   });
   if (positionals.length === 0) throw new D2vError(USAGE);
   const reports: ParityReport[] = [];
-  const { plugin: plugins, device } = values;
-  for (const path of positionals)
-    reports.push(await parity(path, { plugins, device: device === 'cuda' ? 'cuda:0' : device }));
+  const { plugin: plugins } = values;
+  const device = resolveDevice(values.device ?? 'cpu');
+  for (const path of positionals) reports.push(await parity(path, { plugins, device }));
   const shown = values.brief ? reports.map(brief) : reports;
   console.log(JSON.stringify(shown.length === 1 ? shown[0] : shown, null, 2));
   return reports.every((report) => report.pass) ? 0 : 1;
