@@ -13,21 +13,12 @@
 #include "gelu.h"
 #include "gelu_tanh.h"
 #include "gemm_passes.h"
-#include "launch.h"
+#include "loops.h"
 #include "vectors.h"
 
 namespace d2v::cuda {
 
 namespace {
-
-constexpr int kThreads = 256;
-constexpr int kBlocksPerMultiprocessor = 8;
-
-Grid gridFor(int64_t pieces, const DeviceProperties& device) {
-  const int64_t most = static_cast<int64_t>(device.multiprocessors) * kBlocksPerMultiprocessor;
-  const int64_t blocks = blocksFor(pieces, kThreads);
-  return {blocks < most ? blocks : most};
-}
 
 template <typename T>
 D2V_DEVICE float activation(float x) {
@@ -41,42 +32,40 @@ D2V_DEVICE float activationSlope(float x) {
 }
 
 template <typename T, int N>
-D2V_KERNEL(kThreads) finishKernel(T* y, T* pre, const T* bias, bool gelu, int64_t pieces, int64_t piecesPerRow) {
-  const int64_t step = static_cast<int64_t>(gridX()) * threadCount();
-  for (int64_t i = static_cast<int64_t>(blockX()) * threadCount() + threadX(); i < pieces; i += step) {
-    float x[N];
-    load<N>(x, y + i * N);
+D2V_KERNEL(kLoopThreads) finishKernel(T* y, T* pre, const T* bias, bool gelu, int64_t n, int64_t columns) {
+  forPieces<N>(n, [&](int64_t i, auto width) {
+    float x[width];
+    load(x, y + i);
     if (bias != nullptr) {
-      float b[N];
-      load<N>(b, bias + i % piecesPerRow * N);
+      float b[width];
+      load(b, bias + i % columns);
 #pragma unroll
-      for (int j = 0; j < N; ++j) x[j] += b[j];
+      for (int j = 0; j < width; ++j) x[j] += b[j];
     }
-    if (pre != nullptr) store(pre + i * N, x);
+    if (pre != nullptr) store(pre + i, x);
     if (gelu) {
 #pragma unroll
-      for (int j = 0; j < N; ++j) x[j] = activation<T>(x[j]);
+      for (int j = 0; j < width; ++j) x[j] = activation<T>(x[j]);
     }
-    store(y + i * N, x);
-  }
+    store(y + i, x);
+  });
 }
 
 template <typename T, int N>
-D2V_KERNEL(kThreads) slopeKernel(T* dx, const T* product, const T* pre, bool accumulate, int64_t pieces) {
-  const int64_t step = static_cast<int64_t>(gridX()) * threadCount();
-  for (int64_t i = static_cast<int64_t>(blockX()) * threadCount() + threadX(); i < pieces; i += step) {
-    float x[N], p[N];
-    load<N>(x, product + i * N);
-    load<N>(p, pre + i * N);
+D2V_KERNEL(kLoopThreads) slopeKernel(T* dx, const T* product, const T* pre, bool accumulate, int64_t n) {
+  forPieces<N>(n, [&](int64_t i, auto width) {
+    float x[width], p[width];
+    load(x, product + i);
+    load(p, pre + i);
 #pragma unroll
-    for (int j = 0; j < N; ++j) x[j] *= activationSlope<T>(p[j]);
+    for (int j = 0; j < width; ++j) x[j] *= activationSlope<T>(p[j]);
     if (accumulate) {
-      load<N>(p, dx + i * N);
+      load(p, dx + i);
 #pragma unroll
-      for (int j = 0; j < N; ++j) x[j] += p[j];
+      for (int j = 0; j < width; ++j) x[j] += p[j];
     }
-    store(dx + i * N, x);
-  }
+    store(dx + i, x);
+  });
 }
 
 constexpr int kRows = 64;  // per block of the column sums, or a multiple
@@ -111,6 +100,7 @@ D2V_KERNEL(kWarps* kWarp) columnSumsKernel(const T* x, int64_t rows, int64_t col
   }
 }
 
+constexpr int kThreads = 256;  // of the plain kernel, 4 x 4 elements of a tile each
 constexpr int kTile = 64, kDepth = 16, kRow = kTile + 4;
 
 template <typename TIn, typename TOut>
@@ -198,9 +188,9 @@ void finishLinear(DType type, void* y, void* pre, const void* bias, bool gelu, i
     auto* before = static_cast<T*>(pre);
     const auto* add = static_cast<const T*>(bias);
     const bool wide = fitsWide(to, columns) && fitsWide(before, columns) && fitsWide(add, columns);
-    const int64_t each = wide ? kWide<T> : 1, pieces = rows * columns / each;
+    const int64_t n = rows * columns;
     const auto kernel = wide ? finishKernel<T, kWide<T>> : finishKernel<T, 1>;
-    launch(kernel, gridFor(pieces, device), kThreads, 0, stream, to, before, add, gelu, pieces, columns / each);
+    launch(kernel, loopGrid(wide ? n / kWide<T> : n, device), kLoopThreads, 0, stream, to, before, add, gelu, n, columns);
   });
 }
 
@@ -212,9 +202,8 @@ void multiplyGeluSlope(DType type, void* dx, const void* product, const void* pr
     const auto* from = static_cast<const T*>(product);
     const auto* before = static_cast<const T*>(pre);
     const bool wide = fitsWide(to, n) && fitsWide(from, n) && fitsWide(before, n);
-    const int64_t pieces = wide ? n / kWide<T> : n;
     const auto kernel = wide ? slopeKernel<T, kWide<T>> : slopeKernel<T, 1>;
-    launch(kernel, gridFor(pieces, device), kThreads, 0, stream, to, from, before, accumulate, pieces);
+    launch(kernel, loopGrid(wide ? n / kWide<T> : n, device), kLoopThreads, 0, stream, to, from, before, accumulate, n);
   });
 }
 

@@ -38,9 +38,7 @@ void WorkStream::flush() {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   if (!recording_) return;
   recording_ = false;
-  const std::vector<Event> marks = std::move(marks_), needs = std::move(needs_);
-  marks_.clear();
-  needs_.clear();
+  const std::vector<Event> marks = std::exchange(marks_, {}), needs = std::exchange(needs_, {});
   const Graph graph = endRecording(stream_);
   try {
     for (const Event event : needs) cuda::wait(stream_, event);
