@@ -1,6 +1,6 @@
-import { stat } from 'node:fs/promises';
 import { findShards } from '../datasets/shards/find.js';
 import { D2vError } from '../errors.js';
+import { exists } from '../exists.js';
 import type { Modality } from '../modality/contract.js';
 import { fromView } from './joint.js';
 import { type Layer, objectLayer, type Plain } from './layer.js';
@@ -77,6 +77,3 @@ async function dataOf(modality: Modality, value: string, flag: string): Promise<
     `${flag} ${value}: no such file or folder, and modality ${modality.name} has no dataset of that name${didYouMean(value, names)}`,
   );
 }
-
-const exists = async (path: string): Promise<boolean> =>
-  (await stat(path).catch(() => undefined)) !== undefined;

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { D2vError } from '../errors.js';
+import { exists } from '../exists.js';
 import { syncFolder, temporarySuffix, writeFileAtomic } from './atomic-file.js';
 import { errorCode, explainWriteError } from './fs-errors.js';
 
@@ -139,10 +140,6 @@ async function readPointer(path: string): Promise<string | null> {
   } catch {
     return null;
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null)) !== null;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { exists } from '../exists.js';
 import { errorCode } from './fs-errors.js';
 
 /** So many times it begins again because another process removes folders on the way. */
@@ -39,5 +40,3 @@ async function makeMissing(path: string): Promise<string | undefined> {
   }
   return first;
 }
-
-const exists = async (path: string) => (await stat(path).catch(() => null)) !== null;

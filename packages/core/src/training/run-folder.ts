@@ -1,6 +1,7 @@
 import { readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { D2vError } from '../errors.js';
+import { exists } from '../exists.js';
 import { CheckpointStore } from './checkpoint-store.js';
 import type { FolderLock } from './folder-lock.js';
 import { explainWriteError } from './fs-errors.js';
@@ -93,8 +94,4 @@ async function removeLeftovers(path: string): Promise<void> {
     const age = Date.now() - ((await stat(file).catch(() => null))?.mtimeMs ?? 0);
     if (age > LEFTOVER_AGE_MS) await rm(file, { force: true });
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null)) !== null;
 }
